@@ -1,0 +1,8 @@
+"""Logistic regression for scikit-learn, solved by PyTorch."""
+
+from torchlogreg.logistic import TorchLogisticRegression
+from torchlogreg.modules import BinaryLogistic, MultinomialLogistic
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["BinaryLogistic", "MultinomialLogistic", "TorchLogisticRegression", "__version__"]

@@ -1,0 +1,144 @@
+"""Families: the loss of one row as a function of its linear predictor.
+
+A family is a stateless bundle of pure functions of tensors. The shapes are those of the
+legend in :mod:`torchlogreg.objective`; ``targets`` is whatever :meth:`Family.encode` makes of
+the class codes, so that nothing is converted twice.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Family(Protocol):
+    """What the objective and the estimators need to know about a distribution."""
+
+    def n_outputs(self, n_classes: int) -> int:
+        """Number R of linear predictors that describe ``n_classes`` classes."""
+
+    def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn class codes 0..K-1 of shape (n,) into the targets of the other methods."""
+
+    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood (B, n) of each row and its gradient (B, n, R) in eta."""
+
+    def curvature(self, eta: Tensor) -> Tensor:
+        """What :meth:`curvature_product` needs of eta, computed once: shape (B, n, R)."""
+
+    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
+        """Product (B, n, R) of each row's R x R Hessian in eta with the vectors v."""
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """The coefficients (..., R, D) of smallest norm with the same probabilities."""
+
+    def classify(self, eta: Tensor) -> Tensor:
+        """Code (..., n) of the most probable class."""
+
+    def proba(self, eta: Tensor) -> Tensor:
+        """Probabilities (..., n, K) of all classes."""
+
+    def log_proba(self, eta: Tensor) -> Tensor:
+        """Log-probabilities (..., n, K) of all classes, finite for finite eta."""
+
+
+class Bernoulli:
+    r"""Two classes, one logit: :math:`p(y = 1) = \sigma(\eta)`.
+
+    Everything is written in the margin :math:`m = \pm\eta`, positive for a row on the right
+    side: neither the loss nor the residual of a well classified row cancels to zero.
+    """
+
+    def n_outputs(self, n_classes: int) -> int:
+        """One logit serves both classes."""
+        return 1
+
+    def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Signs -1 and +1, shape (n, 1)."""
+        return codes.to(dtype).mul_(2).sub_(1).unsqueeze(-1)
+
+    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Loss :math:`\log(1 + e^{-m})` and residual :math:`\mp\sigma(-m)`."""
+        margin = eta * targets
+        return -F.logsigmoid(margin).squeeze(-1), torch.sigmoid(-margin) * -targets
+
+    def curvature(self, eta: Tensor) -> Tensor:
+        r"""Variance :math:`\sigma(\eta)\,\sigma(-\eta)` of each row."""
+        return torch.sigmoid(eta) * torch.sigmoid(-eta)
+
+    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
+        """Each row's Hessian is a number."""
+        return curvature * v
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """One logit is identified: nothing to do."""
+        return coef
+
+    def classify(self, eta: Tensor) -> Tensor:
+        """The second class if its logit is positive."""
+        return (eta.squeeze(-1) > 0).to(torch.int64)
+
+    def proba(self, eta: Tensor) -> Tensor:
+        """Probabilities of both classes, shape (..., n, 2)."""
+        return torch.sigmoid(torch.cat([-eta, eta], dim=-1))
+
+    def log_proba(self, eta: Tensor) -> Tensor:
+        """Log-probabilities of both classes, shape (..., n, 2)."""
+        return F.logsigmoid(torch.cat([-eta, eta], dim=-1))
+
+
+class Categorical:
+    r"""K classes, K logits: :math:`p(y = k) = e^{\eta_k} / \sum_j e^{\eta_j}`.
+
+    The parametrisation is symmetric, as in scikit-learn: adding the same vector to the
+    coefficients of all classes changes no probability. That freedom is called the gauge.
+    """
+
+    def n_outputs(self, n_classes: int) -> int:
+        """One logit a class."""
+        return n_classes
+
+    def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Class codes as an index along the last axis, shape (n, 1)."""
+        return codes.to(torch.int64).unsqueeze(-1)
+
+    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Loss :math:`-\log p_y` and residual :math:`p - e_y`."""
+        index = targets.expand(*eta.shape[:-1], 1)
+        log_proba = torch.log_softmax(eta, dim=-1)
+        loss = -log_proba.gather(-1, index).squeeze(-1)
+        proba = log_proba.exp_()
+        return loss, proba.scatter_add_(-1, index, proba.new_full((), -1.0).expand(index.shape))
+
+    def curvature(self, eta: Tensor) -> Tensor:
+        """The probabilities determine each row's Hessian."""
+        return self.proba(eta)
+
+    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
+        r"""Product with :math:`\mathrm{diag}(p) - p p^\top`."""
+        weighted = curvature * v
+        return weighted - curvature * weighted.sum(-1, keepdim=True)
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """Centre the coefficients over the classes."""
+        return coef - coef.mean(-2, keepdim=True)
+
+    def classify(self, eta: Tensor) -> Tensor:
+        """The class of the largest logit."""
+        return eta.argmax(-1)
+
+    def proba(self, eta: Tensor) -> Tensor:
+        """Softmax over the classes, shape (..., n, K)."""
+        return torch.softmax(eta, dim=-1)
+
+    def log_proba(self, eta: Tensor) -> Tensor:
+        """Log-softmax over the classes, shape (..., n, K)."""
+        return torch.log_softmax(eta, dim=-1)
+
+
+def family_of(n_classes: int) -> Family:
+    """Bernoulli for two classes, Categorical for more."""
+    return Bernoulli() if n_classes == 2 else Categorical()

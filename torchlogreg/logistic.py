@@ -1,0 +1,457 @@
+"""The estimator: scikit-learn's contract, and nothing else."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from skorch.history import History
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from torchlogreg.data import RowBlocks
+from torchlogreg.families import Family, family_of
+from torchlogreg.modules import LogisticModule, linear_predictor, module_class
+from torchlogreg.nets import LogisticNet
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import L2, l2_strength
+from torchlogreg.solvers import SOLVERS, Solver, resolve
+from torchlogreg.validation import (
+    TrainingData,
+    as_numpy,
+    as_tensor,
+    check_features,
+    check_training_data,
+    feature_blocks,
+)
+
+
+class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
+    r"""Logistic regression for scikit-learn, solved by PyTorch.
+
+    Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
+
+    .. math::
+
+        C \sum_i s_i \, \ell(y_i, x_i^\top W + c) + \tfrac{1}{2} \lVert W \rVert^2 ,
+
+    with the binary log-loss for two classes and the multinomial one for more, and the row
+    weights :math:`s_i` (``sample_weight`` times ``class_weight``). The intercept c is not
+    penalised.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the regularisation strength, positive; ``np.inf`` for no penalty.
+    tol : float, default=1e-4
+        The fit has converged when the largest absolute entry of the gradient of the mean
+        penalised loss (the objective divided by C times the sum of the row weights) is at
+        most ``tol``.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes, ``{label: weight}``; "balanced" gives all classes the same
+        total weight.
+    solver : {"auto", "lbfgs", "newton-cholesky"}, default="auto"
+        - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
+        - "lbfgs" reads the data twice an iteration and keeps ten pairs of vectors. Fits
+          problems of any shape.
+        - "auto" takes "newton-cholesky" up to 300 coefficients (features plus intercept, times
+          classes if there are more than two) and "lbfgs" beyond.
+    max_iter : int, default=None
+        Most iterations; None for the solver's own limit (1000 for "lbfgs", 100 for
+        "newton-cholesky").
+    warm_start : bool, default=False
+        Whether ``fit`` starts at the coefficients of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Not used by the present solvers, which are deterministic.
+    verbose : int, default=0
+        If positive, print a line an iteration.
+    device : str or torch.device, default=None
+        Where to compute, such as "cuda". None for the device of ``X`` if that is a tensor,
+        otherwise the CPU.
+    callbacks : list of skorch callbacks, default=None
+        Callbacks, called with ``net_`` as for every skorch net; one epoch is one iteration.
+        Off by default: skorch's own timer and log cost more than an iteration on small data.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The labels, sorted.
+    coef_ : ndarray of shape (1, d) or (K, d)
+        Weights; one row for two classes, that of ``classes_[1]``. A tensor if ``X`` was one.
+    intercept_ : ndarray of shape (1,) or (K,)
+        Intercepts, zero without ``fit_intercept``. A tensor if ``X`` was one.
+    n_iter_ : ndarray of shape (1,)
+        Number of iterations.
+    optimality_ : float
+        Largest absolute entry of the gradient at the solution, on the scale of ``tol``: the
+        certificate that it is the optimum.
+    n_features_in_ : int
+        Number d of features.
+    feature_names_in_ : ndarray of shape (d,)
+        Names of the features, if ``X`` was a data frame with string column names.
+    solver_ : str
+        The solver that was used.
+    net_ : LogisticNet
+        The skorch net that was trained.
+    history_ : skorch.history.History
+        One row an iteration, with ``train_loss`` (the mean penalised loss) and
+        ``optimality`` (the gradient norm).
+    module_ : BinaryLogistic or MultinomialLogistic
+        A new ``torch.nn.Module`` with the coefficients, made on demand.
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : The same model on the CPU.
+
+    Notes
+    -----
+    ``coef_`` and ``intercept_`` are all that predictions depend on.
+
+    Float32 features give a float32 model; everything else is computed in float64.
+    Tensors in, tensors out on their device; string labels come as NumPy arrays.
+
+    Adding the same vector to the coefficients of all classes of a multinomial model changes
+    nothing; of all these minimisers the centred one is returned, whose intercepts sum to zero.
+
+    References
+    ----------
+    .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Springer 2006, Algorithms 3.3
+       (Newton), 7.4 and 7.5 (L-BFGS).
+    .. [2] Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed.,
+       Springer 2009, Section 4.4 (the model).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from torchlogreg import TorchLogisticRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = TorchLogisticRegression().fit(X, y)
+    >>> model.score(X, y)
+    0.9733...
+    >>> model.coef_.shape
+    (3, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "solver": [StrOptions({"auto", *SOLVERS})],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "device": [str, torch.device, None],
+        "callbacks": [list, tuple, None],
+    }
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        solver: str = "auto",
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        device: str | torch.device | None = None,
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        self.C = C
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+        self.callbacks = callbacks
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TorchLogisticRegression:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+        y : array-like or Tensor of shape (n,)
+            Labels: numbers, strings, booleans or other sortable objects.
+        sample_weight : array-like or Tensor of shape (n,), default=None
+            Non-negative weights of the rows; a weight of 2 is the same as the row twice.
+
+        Returns
+        -------
+        self : TorchLogisticRegression
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, ``X`` is not a finite matrix, ``y`` has one class
+            only or is continuous, the weights are negative or all zero, or the device is not
+            there.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If ``max_iter`` or the floating-point precision ended the fit before ``tol`` was
+            reached, or if there is no minimiser: ``C=np.inf`` on separable data.
+        """
+        data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
+        n_classes, n_features = len(data.classes), data.X.shape[1]
+        family = family_of(n_classes)
+        rows = RowBlocks(data.X, data.codes, data.sample_weight, family)
+        n_outputs = family.n_outputs(n_classes)
+        solver = resolve(self.solver, n_outputs * (n_features + self.fit_intercept))
+        net = self._make_net(rows, family, n_outputs, data, solver)
+        net.initialize()
+        if self.warm_start and hasattr(self, "coef_"):
+            with torch.no_grad():
+                net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
+        net.partial_fit(rows)
+
+        coef = net.module_.coef.detach()[0]
+        intercept = (
+            coef[:, -1] if self.fit_intercept else coef.new_zeros(n_outputs)
+        )
+        self.classes_ = data.classes
+        self.coef_ = _outgoing(coef[:, :n_features].clone(), data.is_tensor)
+        self.intercept_ = _outgoing(intercept.clone(), data.is_tensor)
+        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
+        self.optimality_ = float(net.optimizer_.optimality.amax())
+        self.solver_ = solver.name
+        self.net_ = net
+        self._warn_unless_minimum(net, rows)
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        eta : ndarray or Tensor of shape (n,) or (n, K)
+            For two classes the logit of ``classes_[1]``, otherwise one logit a class.
+        """
+        eta = self._predict(X, lambda family, eta: eta)
+        return eta[:, 0] if eta.shape[1] == 1 else eta
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable label of every row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        labels : ndarray or Tensor of shape (n,)
+            Labels; a tensor if ``X`` is one and the labels are numbers.
+        """
+        codes = self._predict(X, lambda family, eta: family.classify(eta))
+        if isinstance(codes, Tensor) and self.classes_.dtype.kind in "biuf":
+            return torch.from_numpy(self.classes_).to(codes.device)[codes]
+        return self.classes_[as_numpy(codes)]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        proba : ndarray or Tensor of shape (n, K)
+            Probabilities in the order of ``classes_``; rows sum to one.
+        """
+        return self._predict(X, lambda family, eta: family.proba(eta))
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of the probabilities of the classes.
+
+        Computed from the logits, so that no class gets minus infinity however improbable.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+
+        Returns
+        -------
+        log_proba : ndarray or Tensor of shape (n, K)
+            Log-probabilities in the order of ``classes_``.
+        """
+        return self._predict(X, lambda family, eta: family.log_proba(eta))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+        y : array-like or Tensor of shape (n,)
+            True labels.
+        sample_weight : array-like or Tensor of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        accuracy : float
+            Share of rows, by weight, whose label is predicted.
+        """
+        labels = as_numpy(self.predict(X))
+        return float(
+            accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight))
+        )
+
+    @property
+    def module_(self) -> LogisticModule:
+        """A new module with the coefficients, on the device of the fit."""
+        check_is_fitted(self, "coef_")
+        coef = self._coef(_device_of(self.coef_))
+        n_outputs, n_columns = coef.shape
+        module = module_class(len(self.classes_))(
+            n_columns - 1, n_outputs, device=coef.device, dtype=coef.dtype
+        )
+        with torch.no_grad():
+            module.coef.copy_(coef)
+        return module
+
+    @property
+    def history_(self) -> History:
+        """The history of the net."""
+        check_is_fitted(self, "net_")
+        return self.net_.history
+
+    def _make_net(
+        self, rows: RowBlocks, family: Family, n_outputs: int, data: TrainingData, solver: Solver
+    ) -> LogisticNet:
+        """Translate scikit-learn's parameters into those of a skorch net."""
+        C = torch.full_like(rows.weight_sum, self.C)
+        return LogisticNet(
+            module_class(len(data.classes)),
+            partial(Objective, family=family, penalty=L2(l2_strength(C, rows.weight_sum))),
+            module__n_features=rows.n_features,
+            module__n_outputs=n_outputs,
+            module__bias=self.fit_intercept,
+            module__batch_shape=(1,),
+            module__device=data.X.device,
+            module__dtype=data.X.dtype,
+            optimizer=solver.optimizer,
+            optimizer__tol=self.tol,
+            lr=1.0,
+            max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
+            callbacks=self.callbacks if self.callbacks or self.verbose else "disable",
+            verbose=self.verbose,
+            device=None,
+        )
+
+    def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
+        """Coefficients of the previous fit, for a parameter like ``coef`` (1, R, D)."""
+        previous = self._coef(coef.device)[None, :, : coef.shape[-1]]
+        if previous.shape != coef.shape or not np.array_equal(self.classes_, data.classes):
+            raise ValueError(
+                f"warm_start=True needs the classes and features of the previous fit: it had "
+                f"the classes {self.classes_!r} and coef_ of shape {tuple(self.coef_.shape)}, "
+                f"now there are the classes {data.classes!r} and {data.X.shape[1]} features. "
+                "Set warm_start=False or use a new estimator."
+            )
+        return previous
+
+    def _warn_unless_minimum(self, net: LogisticNet, rows: RowBlocks) -> None:
+        """Warn if the fit was cut short or if there is no minimiser."""
+        summary = (
+            f"after {self.n_iter_[0]} iterations of {self.solver_} the gradient norm is "
+            f"{self.optimality_:.2e} (tol={self.tol:g})"
+        )
+        if np.isposinf(self.C):
+            objective = net.criterion_(rows.blocks)
+            if objective.is_separated(objective.at(net.module_.coef.detach())):
+                _warn(
+                    f"The classes are separable and C={self.C}: the loss has no minimiser, and "
+                    f"the coefficients grow with every iteration; {summary}. "
+                    "Use a finite C."
+                )
+                return
+        if net.optimizer_.is_converged:
+            return
+        if net.optimizer_.is_finished:
+            dtype = str(net.module_.coef.dtype).removeprefix("torch.")
+            _warn(
+                f"No further progress is possible in {dtype}: {summary}. "
+                "Scale the columns of X (sklearn.preprocessing.StandardScaler), pass float64 or "
+                "raise tol."
+            )
+        elif len(net.history) == net.max_epochs:
+            _warn(
+                f"The fit did not converge: {summary}. Raise max_iter (now {net.max_epochs}) or "
+                "scale the columns of X (sklearn.preprocessing.StandardScaler)."
+            )
+
+    def _predict(self, X: Any, output: Any) -> Any:
+        """Apply ``output(family, eta)`` to the rows of X, block by block."""
+        check_is_fitted(self, "coef_")
+        X = check_features(self, X)
+        is_tensor = isinstance(X, Tensor)
+        coef = self._coef(X.device if is_tensor else _device_of(self.coef_))
+        family = family_of(len(self.classes_))
+        outputs = []
+        for X_block in feature_blocks(X, coef.shape[0]):
+            features = as_tensor(X_block, coef.device)
+            dtype = torch.promote_types(features.dtype, coef.dtype)
+            eta = linear_predictor(features.to(dtype), coef.to(dtype))
+            outputs.append(output(family, eta))
+        return _outgoing(outputs[0] if len(outputs) == 1 else torch.cat(outputs), is_tensor)
+
+    def _coef(self, device: torch.device) -> Tensor:
+        """Weights and intercepts as one tensor of shape (R, d + 1)."""
+        weights = torch.as_tensor(self.coef_, device=device)
+        intercept = torch.as_tensor(self.intercept_, device=device, dtype=weights.dtype)
+        return torch.cat([weights, intercept.unsqueeze(-1)], dim=-1)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Declare what the estimator can do."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _outgoing(tensor: Tensor, is_tensor: bool) -> Any:
+    """Return a result in the container of the features it belongs to."""
+    return tensor if is_tensor else as_numpy(tensor)
+
+
+def _device_of(array: Any) -> torch.device:
+    """Device of a tensor; the CPU for anything else."""
+    return array.device if isinstance(array, Tensor) else torch.device("cpu")
+
+
+def _warn(message: str) -> None:
+    """Issue a ConvergenceWarning at the line that called ``fit``."""
+    warnings.warn(message, ConvergenceWarning, stacklevel=5)

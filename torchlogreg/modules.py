@@ -1,0 +1,162 @@
+"""Logistic models as ``torch.nn.Module``: parameters and the map from features to logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
+    r"""Compute the logits :math:`\eta = X W^\top + c` of one or of many problems.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Features, dense or CSR.
+    coef : Tensor of shape (..., R, d) or (..., R, d + 1)
+        Weights, followed by the intercept in the last column if there is one.
+
+    Returns
+    -------
+    eta : Tensor of shape (..., n, R)
+        All problems come out of a single product: B thin products would each read X anew.
+    """
+    n, d = X.shape
+    *batch, R, _ = coef.shape
+    weights = coef[..., :d].reshape(-1, d)
+    if coef.shape[-1] == d:
+        eta = X @ weights.T
+    elif X.layout is torch.strided:
+        eta = torch.addmm(coef[..., d].reshape(-1), X, weights.T)
+    else:
+        eta = X @ weights.T + coef[..., d].reshape(-1)
+    return eta.view(n, *batch, R).movedim(0, -2)
+
+
+class LogisticModule(nn.Module):
+    """Linear map to R logits, with the intercept in the last column of one parameter.
+
+    One tensor for both keeps every full-batch optimizer free of bookkeeping; ``weight`` and
+    ``bias`` are views of it under the names that torch users know from ``torch.nn.Linear``.
+
+    Attributes
+    ----------
+    coef : Parameter of shape (*batch_shape, R, n_features + bias)
+        The coefficients, zero at the start: the loss is convex.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        *,
+        bias: bool = True,
+        batch_shape: tuple[int, ...] = (),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_features = n_features
+        shape = (*batch_shape, n_outputs, n_features + bias)
+        self.coef = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
+
+    @property
+    def weight(self) -> Tensor:
+        """Weights, shape (..., R, n_features): a view."""
+        return self.coef[..., : self.n_features]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Intercepts, shape (..., R), a view; None without an intercept."""
+        has_bias = self.coef.shape[-1] > self.n_features
+        return self.coef[..., self.n_features] if has_bias else None
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Logits (..., n, R) of the rows of X (n, n_features)."""
+        return linear_predictor(X, self.coef)
+
+    def extra_repr(self) -> str:
+        """Describe the shape as ``torch.nn.Linear`` does."""
+        shape = tuple(self.coef.shape)
+        bias = shape[-1] > self.n_features
+        return f"n_features={self.n_features}, n_outputs={shape[-2]}, bias={bias}"
+
+
+class BinaryLogistic(LogisticModule):
+    """Binary logistic regression: one logit, that of the second class.
+
+    Use with :class:`torch.nn.BCEWithLogitsLoss`; ``torch.sigmoid`` of the output is the
+    probability of the second class.
+
+    Parameters
+    ----------
+    n_features : int
+        Number d of columns of X.
+    n_outputs : int, default=1
+        Number of logits, always 1; there so that both modules are built in the same way.
+    bias : bool, default=True
+        Whether there is an intercept.
+    batch_shape : tuple of int, default=()
+        Leading axes of the parameter: (B,) for B problems that share X.
+    device, dtype : optional
+        As for every torch module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torchlogreg import BinaryLogistic
+    >>> BinaryLogistic(4)(torch.ones(3, 4)).shape
+    torch.Size([3, 1])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int = 1,
+        *,
+        bias: bool = True,
+        batch_shape: tuple[int, ...] = (),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if n_outputs != 1:
+            raise ValueError(
+                f"n_outputs={n_outputs!r}: BinaryLogistic has one logit. "
+                "Use MultinomialLogistic for more classes."
+            )
+        super().__init__(
+            n_features, n_outputs, bias=bias, batch_shape=batch_shape, device=device, dtype=dtype
+        )
+
+
+class MultinomialLogistic(LogisticModule):
+    """Multinomial logistic regression: one logit a class.
+
+    Use with :class:`torch.nn.CrossEntropyLoss`; the softmax of the output over its last axis
+    gives the class probabilities.
+
+    Parameters
+    ----------
+    n_features : int
+        Number d of columns of X.
+    n_outputs : int
+        Number K of classes.
+    bias : bool, default=True
+        Whether there are intercepts.
+    batch_shape : tuple of int, default=()
+        Leading axes of the parameter: (B,) for B problems that share X.
+    device, dtype : optional
+        As for every torch module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torchlogreg import MultinomialLogistic
+    >>> MultinomialLogistic(4, 3)(torch.ones(5, 4)).shape
+    torch.Size([5, 3])
+    """
+
+
+def module_class(n_classes: int) -> type[LogisticModule]:
+    """Return the module that models ``n_classes`` classes."""
+    return BinaryLogistic if n_classes == 2 else MultinomialLogistic

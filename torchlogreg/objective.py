@@ -1,0 +1,254 @@
+r"""The objective: data + family + penalty, for B problems at once.
+
+.. math::
+
+    f_b(\theta) = \sum_i w_{bi} \, \ell(y_i, \eta_{bi}) + \tfrac{1}{2} \lambda_b \lVert W_b \rVert^2,
+    \qquad \eta_b = X W_b^\top + c_b, \qquad w_{bi} = s_{bi} / \textstyle\sum_j s_{bj}.
+
+This is scikit-learn's objective divided by C times the sum of the row weights: the same
+minimiser, on the scale of the mean loss.
+
+Legend of shapes
+----------------
+The whole package uses these names and shapes.
+
+=============  ==============  ==================================================================
+name           shape           meaning
+=============  ==============  ==================================================================
+n, d, K        --              rows, features, classes
+R              --              linear predictors: 1 for two classes, K otherwise
+B              --              problems solved at once; they share X
+D              --              d + 1 with an intercept, d without
+``X``          (n, d)          features, dense or CSR
+``codes``      (n,)            class codes 0..K-1, int64
+``targets``    (n, 1)          the codes as the family wants them
+``weight``     (1 or B, n)     row weights w, non-negative, each problem's sum to one
+``coef``       (B, R, D)       weights, the intercept in the last column
+``eta``        (B, n, R)       linear predictor (logits)
+``residual``   (B, n, R)       gradient of the row loss in eta
+``value``      (B,)            objective
+``grad``       (B, R, D)       gradient of the objective
+``step``       (B,)            step length along a direction
+=============  ==============  ==================================================================
+
+Every sum over rows is a sum over row blocks, so the rows need not be in one piece.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from torchlogreg.families import Family
+from torchlogreg.penalties import L2
+
+
+class RowBlock(Protocol):
+    """Some rows of the data; what the objective asks of them."""
+
+    @property
+    def targets(self) -> Tensor:
+        """Targets (n, 1) of these rows."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Weights (1 or B, n) of these rows; over all blocks they sum to one."""
+
+    @property
+    def n_features(self) -> int:
+        """Number d of columns."""
+
+    def predictor(self, coef: Tensor) -> Tensor:
+        """Linear predictor (B, n, R) for coefficients (B, R, D)."""
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        """Residualᵀ X of each problem: (B, n, R) to (B, R, d)."""
+
+    def design(self, n_columns: int) -> Tensor:
+        """Dense rows (n, n_columns), with a column of ones if ``n_columns`` is d + 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The objective at some coefficients."""
+
+    coef: Tensor
+    """Coefficients (B, R, D)."""
+
+    value: Tensor
+    """Objective (B,)."""
+
+    grad: Tensor
+    """Gradient (B, R, D)."""
+
+    eta: Sequence[Tensor]
+    """Linear predictor (B, n, R), block by block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The objective restricted to a line, at one step length."""
+
+    step: Tensor
+    """Step length (B,)."""
+
+    value: Tensor
+    """Objective (B,)."""
+
+    slope: Tensor
+    """Derivative of the objective along the line (B,)."""
+
+    eta: Sequence[Tensor]
+    """Linear predictor (B, n, R), block by block."""
+
+    residual: Sequence[Tensor]
+    """Weighted residual (B, n, R), block by block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """Penalised mean loss of B problems over the same rows.
+
+    Value, gradient, Hessian-vector product and Hessian are closed forms: one pass over the
+    data each and no autograd graph.
+
+    Parameters
+    ----------
+    blocks : sequence of RowBlock
+        The data.
+    family : Family
+        Loss of a row.
+    penalty : L2
+        Penalty on the weights.
+    """
+
+    blocks: Sequence[RowBlock]
+    family: Family
+    penalty: L2
+
+    def at(self, coef: Tensor) -> Point:
+        """Evaluate value and gradient at ``coef``: X is read twice."""
+        eta = [block.predictor(coef) for block in self.blocks]
+        value, residual = self._loss(eta)
+        value = value + self.penalty.value(self._weights(coef))
+        return Point(coef, value, self._gradient(coef, residual), eta)
+
+    def along(self, point: Point, direction: Tensor) -> Line:
+        """Restrict the objective to ``point.coef + step * direction``: X is read once."""
+        return Line(self, point, direction)
+
+    def hvp(self, point: Point, v: Tensor) -> Tensor:
+        """Hessian at ``point`` times ``v``, both of shape (B, R, D): X is read twice."""
+        residual = []
+        for block, eta in zip(self.blocks, point.eta, strict=True):
+            product = self.family.curvature_product(
+                self.family.curvature(eta), block.predictor(v)
+            )
+            residual.append(product.mul_(block.weight.unsqueeze(-1)))
+        return self._gradient(v, residual)
+
+    def hessian(self, point: Point) -> Tensor:
+        """Hessian at ``point`` over the flattened coefficients, shape (B, R * D, R * D)."""
+        B, R, D = point.coef.shape
+        hessian = point.coef.new_zeros(B, R * D, R, D)
+        for block, eta in zip(self.blocks, point.eta, strict=True):
+            X = block.design(D)
+            curvature = self.family.curvature(eta)
+            for r in range(R):
+                unit = torch.zeros_like(eta)
+                unit[..., r] = block.weight
+                column = self.family.curvature_product(curvature, unit)
+                weighted = (column.unsqueeze(-1) * X.unsqueeze(-2)).flatten(-2)
+                hessian[..., r, :].baddbmm_(weighted.mT, X.expand(B, *X.shape))
+        hessian = hessian.flatten(-2)
+        ridge = self.penalty.gradient(self._weights(torch.ones_like(point.coef)))
+        hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))[..., : ridge.shape[-1]] += ridge
+        return hessian
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """Remove from ``coef`` (B, R, D) the part that no probability depends on."""
+        return self.family.fix_gauge(coef)
+
+    def is_separated(self, point: Point) -> bool:
+        """Whether the model puts every row on the right side in some problem.
+
+        A row's loss is below log 2 only if its class is more probable than all the others
+        together. If that holds for all rows, longer and longer multiples of the weights bring
+        the mean loss to zero: without a penalty there is no minimiser.
+        """
+        separated = torch.ones_like(point.value, dtype=torch.bool)
+        for block, eta in zip(self.blocks, point.eta, strict=True):
+            loss, _ = self.family.loss_and_residual(eta, block.targets)
+            separated &= ((loss < math.log(2)) | (block.weight == 0)).all(-1)
+        return bool(separated.any())
+
+    def _loss(self, eta: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Mean loss (B,) and weighted residual, block by block."""
+        residuals = []
+        value = eta[0].new_zeros(eta[0].shape[0])
+        for block, eta_block in zip(self.blocks, eta, strict=True):
+            loss, residual = self.family.loss_and_residual(eta_block, block.targets)
+            value = value + (loss * block.weight).sum(-1)
+            residuals.append(residual.mul_(block.weight.unsqueeze(-1)))
+        return value, residuals
+
+    def _gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
+        """Gradient (B, R, D): the data's part from the weighted residual, plus the penalty's."""
+        gradient = torch.zeros_like(coef)
+        weights = self._weights(gradient)
+        for block, residual_block in zip(self.blocks, residual, strict=True):
+            weights += block.adjoint(residual_block)
+            gradient[..., block.n_features :] += residual_block.sum(-2).unsqueeze(-1)
+        weights += self.penalty.gradient(self._weights(coef))
+        return gradient
+
+    def _weights(self, coef: Tensor) -> Tensor:
+        """View of the coefficients without the intercept, shape (B, R, d)."""
+        return coef[..., : self.blocks[0].n_features]
+
+
+class Line:
+    """The objective along ``point.coef + step * direction``.
+
+    The linear predictor is linear in the step, so that a trial costs a pass over eta, not
+    over X: a line search is all but free.
+    """
+
+    def __init__(self, objective: Objective, point: Point, direction: Tensor) -> None:
+        self.objective = objective
+        self.origin = point
+        self.direction = direction
+        self.slope = (point.grad * direction).sum((-2, -1))
+        """Derivative (B,) at step 0."""
+        self._eta = [block.predictor(direction) for block in objective.blocks]
+        weights, along = objective._weights(point.coef), objective._weights(direction)
+        penalty = objective.penalty
+        self._penalty = penalty.value(weights)
+        self._penalty_slope = (penalty.gradient(weights) * along).sum((-2, -1))
+        self._penalty_curvature = 2 * penalty.value(along)
+
+    def at(self, step: Tensor) -> Trial:
+        """Evaluate value and slope at the step lengths ``step`` (B,)."""
+        factor = step[:, None, None]
+        eta = [
+            torch.addcmul(start, along, factor)
+            for start, along in zip(self.origin.eta, self._eta, strict=True)
+        ]
+        value, residual = self.objective._loss(eta)
+        slope = self._penalty_slope + step * self._penalty_curvature
+        for residual_block, along in zip(residual, self._eta, strict=True):
+            slope = slope + (residual_block * along).sum((-2, -1))
+        value = value + self._penalty
+        value = value + step * (self._penalty_slope + 0.5 * step * self._penalty_curvature)
+        return Trial(step, value, slope, eta, residual)
+
+    def point(self, trial: Trial) -> Point:
+        """Complete a trial to a point with its gradient: X is read once."""
+        coef = torch.addcmul(self.origin.coef, self.direction, trial.step[:, None, None])
+        gradient = self.objective._gradient(coef, trial.residual)
+        return Point(coef, trial.value, gradient, trial.eta)

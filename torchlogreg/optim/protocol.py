@@ -1,0 +1,73 @@
+"""What a full-batch optimizer asks of an objective.
+
+An objective is a smooth convex function of a parameter tensor (B, ...): B independent
+problems, minimised in lockstep. :class:`torchlogreg.objective.Objective` is one; the
+optimizers know this protocol only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class Point(Protocol):
+    """The objective at some coefficients."""
+
+    @property
+    def coef(self) -> Tensor:
+        """Coefficients (B, R, D)."""
+
+    @property
+    def value(self) -> Tensor:
+        """Objective (B,)."""
+
+    @property
+    def grad(self) -> Tensor:
+        """Gradient (B, R, D)."""
+
+
+class Trial(Protocol):
+    """The objective along a line, at one step length."""
+
+    @property
+    def step(self) -> Tensor:
+        """Step length (B,)."""
+
+    @property
+    def value(self) -> Tensor:
+        """Objective (B,)."""
+
+    @property
+    def slope(self) -> Tensor:
+        """Derivative along the line (B,)."""
+
+
+class Line(Protocol):
+    """The objective along ``origin.coef + step * direction``."""
+
+    origin: Any  # a Point: mypy wants mutable attributes of protocols to match exactly
+    slope: Tensor
+
+    def at(self, step: Tensor) -> Any:
+        """Return the Trial at the step lengths ``step`` (B,)."""
+
+    def point(self, trial: Any) -> Any:
+        """Complete a Trial to a Point."""
+
+
+class SmoothObjective(Protocol):
+    """B smooth convex functions of one parameter tensor."""
+
+    def at(self, coef: Tensor) -> Any:
+        """Return the Point at ``coef``."""
+
+    def along(self, point: Any, direction: Tensor) -> Any:
+        """Return the Line through a Point of this objective."""
+
+    def hessian(self, point: Any) -> Tensor:
+        """Hessian (B, P, P) over the P flattened coefficients of a problem."""
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """Remove the part of ``coef`` along which the objective is flat."""

@@ -1,0 +1,236 @@
+"""The one door: what users pass becomes tensors here, and results leave in the user's container.
+
+NumPy arrays, pandas and polars frames and SciPy sparse matrices go through scikit-learn's own
+validation; torch tensors are held to the same rules without leaving their device. Nothing is
+copied unless its dtype or device has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+from torch import Tensor
+
+from torchlogreg.data import quiet_sparse
+
+_BLOCK_ENTRIES = 2**22
+"""Most logits that are held at once in a prediction of labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """A validated training set. Shapes follow the legend in :mod:`torchlogreg.objective`."""
+
+    X: Tensor
+    """Features (n, d), dense or CSR, float32 or float64."""
+
+    codes: Tensor
+    """Class codes (n,)."""
+
+    sample_weight: Tensor
+    """Row weights (n,), class weights included."""
+
+    classes: np.ndarray
+    """Labels (K,), sorted."""
+
+    is_tensor: bool
+    """Whether the features came as a tensor."""
+
+
+def check_training_data(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: dict[Any, float] | str | None,
+    device: str | torch.device | None,
+) -> TrainingData:
+    """Validate the arguments of ``fit``.
+
+    Raises
+    ------
+    ValueError
+        If the features are not a finite matrix, the labels not discrete or all the same, the
+        weights negative or all zero, or the device not to be had.
+    """
+    y = as_numpy(y)
+    is_tensor = isinstance(X, Tensor)
+    if is_tensor:
+        X = _check_tensor(estimator, X, reset=True)
+        if y is None:
+            raise ValueError("y=None: a classifier needs the labels of the rows of X.")
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_consistent_length(X, y)
+    else:
+        X, y = validate_data(estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+    check_classification_targets(y)
+    encoder = LabelEncoder()
+    codes = encoder.fit_transform(y)
+    classes = encoder.classes_
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class only, {classes[0]!r}: a classifier needs rows of at least two."
+        )
+    target_device = _check_device(device, X)
+    X = as_tensor(X, target_device)
+    weight = _check_weights(X, y, codes, sample_weight, class_weight, classes)
+    return TrainingData(
+        X=X,
+        codes=torch.from_numpy(codes).to(target_device),
+        sample_weight=torch.from_numpy(weight).to(target_device, X.dtype),
+        classes=classes,
+        is_tensor=is_tensor,
+    )
+
+
+def check_features(estimator: BaseEstimator, X: Any) -> Any:
+    """Validate the features given to a fitted estimator; same container out."""
+    if isinstance(X, Tensor):
+        return _check_tensor(estimator, X, reset=False)
+    return validate_data(
+        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+    )
+
+
+def feature_blocks(X: Any, n_outputs: int) -> Iterator[Any]:
+    """Cut validated features into blocks of rows whose logits take a bounded amount of memory."""
+    size = max(_BLOCK_ENTRIES // n_outputs, 1)
+    if X.shape[0] <= size or (isinstance(X, Tensor) and X.layout is not torch.strided):
+        yield X
+    else:
+        for start in range(0, X.shape[0], size):
+            yield X[start : start + size]
+
+
+def as_numpy(array: Any) -> Any:
+    """Bring a tensor to NumPy; leave anything else as it is."""
+    return array.detach().cpu().numpy() if isinstance(array, Tensor) else array
+
+
+def as_tensor(array: Any, device: torch.device) -> Tensor:
+    """Bring a validated array to a device, without a copy where it is there already.
+
+    The tensor of a read-only array shares its memory and must not be written to.
+    """
+    if isinstance(array, Tensor):
+        return array.to(device)
+    if sparse.issparse(array):
+        with quiet_sparse():
+            return torch.sparse_csr_tensor(
+                _alias(array.indptr),
+                _alias(array.indices),
+                _alias(array.data),
+                size=array.shape,
+                check_invariants=False,
+            ).to(device)
+    return _alias(array).to(device)
+
+
+class _WritableAlias:
+    """A read-only array under the array interface of a writable one.
+
+    Memory maps, which joblib makes for its workers, are read-only; torch takes their memory
+    without a warning only if it believes that it might write there.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        self.array = array
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+def _alias(array: np.ndarray) -> Tensor:
+    """Share an array's memory with a tensor."""
+    if any(stride < 0 for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    if not array.flags.writeable:
+        array = np.asarray(_WritableAlias(array))
+    return torch.from_numpy(array)
+
+
+def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor:
+    """Hold a tensor to scikit-learn's rules for X."""
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected X of shape (n_samples, n_features), got a tensor of shape "
+            f"{tuple(X.shape)}. Use X.reshape(-1, 1) for a single feature or "
+            "X.reshape(1, -1) for a single sample."
+        )
+    if X.layout not in (torch.strided, torch.sparse_csr):
+        raise ValueError(
+            f"X has the layout {X.layout}; dense tensors and torch.sparse_csr are accepted. "
+            "Use X.to_sparse_csr() or X.to_dense()."
+        )
+    if X.is_complex():
+        raise ValueError(f"X has the dtype {X.dtype}: complex data is not supported.")
+    if 0 in X.shape:
+        raise ValueError(f"Found no samples or no features in X of shape {tuple(X.shape)}.")
+    validate_data(estimator, X, skip_check_array=True, reset=reset)
+    X = X.detach()
+    X = X if X.dtype in (torch.float32, torch.float64) else X.to(torch.float64)
+    values = X if X.layout is torch.strided else X.values()
+    if not values.isfinite().all():
+        raise ValueError("Input X contains NaN or infinity. Drop or impute these entries.")
+    return X
+
+
+def _check_device(device: str | torch.device | None, X: Any) -> torch.device:
+    """Turn the parameter ``device`` into a device that can hold X."""
+    if device is None:
+        return X.device if isinstance(X, Tensor) else torch.device("cpu")
+    try:
+        torch.empty(0, device=device)
+        target = torch.device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here: {reason} "
+            "Use 'cpu', or None for the device of X."
+        ) from error
+    if target.type == "mps" and X.dtype in (np.float64, torch.float64):
+        raise ValueError(
+            f"device={device!r} has no float64 and X is float64. Pass X as float32."
+        )
+    return target
+
+
+def _check_weights(
+    X: Tensor,
+    y: np.ndarray,
+    codes: np.ndarray,
+    sample_weight: Any,
+    class_weight: dict[Any, float] | str | None,
+    classes: np.ndarray,
+) -> np.ndarray:
+    """Row weights (n,) times class weights."""
+    weight = _check_sample_weight(
+        as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
+    )
+    if class_weight is not None:
+        per_class = compute_class_weight(
+            class_weight, classes=classes, y=y, sample_weight=weight
+        )
+        weight = weight * per_class[codes]
+    if not weight.sum() > 0:
+        raise ValueError(
+            "The row weights sum to zero: sample_weight times class_weight must be positive "
+            "for some row."
+        )
+    return weight
