@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class SparseRows(Rows):
     """Rows of a CSR matrix."""
 
     @cached_property
-    def _XT(self) -> Tensor:
+    def _transpose(self) -> Tensor:
         # Xᵀ in CSR doubles the memory of X: a product with the CSC view takes 16 times as long.
         with quiet_sparse():
             return self.X.t().to_sparse_csr()
@@ -70,7 +71,7 @@ class SparseRows(Rows):
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residualᵀ X, shape (B, R, d)."""
         B, n, R = residual.shape
-        return (self._XT @ residual.movedim(-2, 0).reshape(n, B * R)).T.reshape(B, R, -1)
+        return (self._transpose @ residual.movedim(-2, 0).reshape(n, B * R)).T.reshape(B, R, -1)
 
     def design(self, n_columns: int) -> Tensor:
         """Dense rows, with a column of ones if there is an intercept."""
@@ -91,7 +92,7 @@ def quiet_sparse() -> Iterator[None]:
         yield
 
 
-class RowBlocks(Dataset):
+class RowBlocks(Dataset[Any]):
     """A training set as row blocks: the data set of the full-batch solvers.
 
     Parameters

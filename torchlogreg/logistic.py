@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from skorch.history import History
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from skorch.history import History
 from torch import Tensor
 
 from torchlogreg.data import RowBlocks
@@ -229,9 +229,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         net.partial_fit(rows)
 
         coef = net.module_.coef.detach()[0]
-        intercept = (
-            coef[:, -1] if self.fit_intercept else coef.new_zeros(n_outputs)
-        )
+        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(n_outputs)
         self.classes_ = data.classes
         self.coef_ = _outgoing(coef[:, :n_features].clone(), data.is_tensor)
         self.intercept_ = _outgoing(intercept.clone(), data.is_tensor)
@@ -326,9 +324,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             Share of rows, by weight, whose label is predicted.
         """
         labels = as_numpy(self.predict(X))
-        return float(
-            accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight))
-        )
+        return float(accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight)))
 
     @property
     def module_(self) -> LogisticModule:

@@ -2,8 +2,10 @@ r"""The objective: data + family + penalty, for B problems at once.
 
 .. math::
 
-    f_b(\theta) = \sum_i w_{bi} \, \ell(y_i, \eta_{bi}) + \tfrac{1}{2} \lambda_b \lVert W_b \rVert^2,
-    \qquad \eta_b = X W_b^\top + c_b, \qquad w_{bi} = s_{bi} / \textstyle\sum_j s_{bj}.
+    f_b(\theta) = \sum_i w_{bi} \, \ell(y_i, \eta_{bi})
+        + \tfrac{1}{2} \lambda_b \lVert W_b \rVert^2, \qquad \eta_b = X W_b^\top + c_b,
+
+with row weights :math:`w_{bi} = s_{bi} / \sum_j s_{bj}` that sum to one.
 
 This is scikit-learn's objective divided by C times the sum of the row weights: the same
 minimiser, on the scale of the mean loss.
@@ -146,26 +148,29 @@ class Objective:
         """Hessian at ``point`` times ``v``, both of shape (B, R, D): X is read twice."""
         residual = []
         for block, eta in zip(self.blocks, point.eta, strict=True):
-            product = self.family.curvature_product(
-                self.family.curvature(eta), block.predictor(v)
-            )
+            product = self.family.curvature_product(self.family.curvature(eta), block.predictor(v))
             residual.append(product.mul_(block.weight.unsqueeze(-1)))
         return self._gradient(v, residual)
 
     def hessian(self, point: Point) -> Tensor:
-        """Hessian at ``point`` over the flattened coefficients, shape (B, R * D, R * D)."""
+        """Hessian at ``point`` over the flattened coefficients, shape (B, R * D, R * D).
+
+        Column r of every row's R x R Hessian weights the rows of X for the blocks (r, r) and
+        below; the blocks above are their mirror image.
+        """
         B, R, D = point.coef.shape
-        hessian = point.coef.new_zeros(B, R * D, R, D)
+        hessian = point.coef.new_zeros(B, R, D, R, D)
         for block, eta in zip(self.blocks, point.eta, strict=True):
             X = block.design(D)
             curvature = self.family.curvature(eta)
             for r in range(R):
                 unit = torch.zeros_like(eta)
                 unit[..., r] = block.weight
-                column = self.family.curvature_product(curvature, unit)
+                column = self.family.curvature_product(curvature, unit)[..., r:]
                 weighted = (column.unsqueeze(-1) * X.unsqueeze(-2)).flatten(-2)
-                hessian[..., r, :].baddbmm_(weighted.mT, X.expand(B, *X.shape))
-        hessian = hessian.flatten(-2)
+                hessian[:, r:, :, r, :] += (weighted.mT @ X).unflatten(-2, (R - r, D))
+        hessian = hessian.view(B, R * D, R * D).tril()
+        hessian = hessian + hessian.tril(-1).mT
         ridge = self.penalty.gradient(self._weights(torch.ones_like(point.coef)))
         hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))[..., : ridge.shape[-1]] += ridge
         return hessian

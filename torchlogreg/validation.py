@@ -205,9 +205,7 @@ def _check_device(device: str | torch.device | None, X: Any) -> torch.device:
             "Use 'cpu', or None for the device of X."
         ) from error
     if target.type == "mps" and X.dtype in (np.float64, torch.float64):
-        raise ValueError(
-            f"device={device!r} has no float64 and X is float64. Pass X as float32."
-        )
+        raise ValueError(f"device={device!r} has no float64 and X is float64. Pass X as float32.")
     return target
 
 
@@ -220,13 +218,11 @@ def _check_weights(
     classes: np.ndarray,
 ) -> np.ndarray:
     """Row weights (n,) times class weights."""
-    weight = _check_sample_weight(
+    weight: np.ndarray = _check_sample_weight(
         as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
     )
     if class_weight is not None:
-        per_class = compute_class_weight(
-            class_weight, classes=classes, y=y, sample_weight=weight
-        )
+        per_class = compute_class_weight(class_weight, classes=classes, y=y, sample_weight=weight)
         weight = weight * per_class[codes]
     if not weight.sum() > 0:
         raise ValueError(

@@ -37,8 +37,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         If there is more than one parameter, or if ``lr`` or ``tol`` is out of range.
     """
 
-    patience = 10
+    patience = 30
     """Iterations without progress after which a problem counts as stalled."""
+
+    c2 = 0.9
+    """Curvature constant of the line search: how much of the initial slope may be left."""
 
     # What follows from parameter and data is on the class, not in torch's pickled state.
     is_finished = False
@@ -108,7 +111,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             direction = torch.where((slope < 0)[:, None, None], direction, -point.grad)
             direction = direction * ~self._is_done(memory)[:, None, None]
             line = objective.along(point, direction)
-            trial = wolfe_search(line, torch.full_like(point.value, self.param_groups[0]["lr"]))
+            first_step = torch.full_like(point.value, self.param_groups[0]["lr"])
+            trial = wolfe_search(line, first_step, c2=self.c2)
             new_point = line.point(trial)
             self._remember(memory, point, new_point)
             self._judge(new_point, memory)
@@ -124,12 +128,12 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     @property
     def _tol(self) -> float:
-        tol: float = self.param_groups[0]["tol"]
-        return tol
+        return float(self.param_groups[0]["tol"])
 
     def _is_done(self, memory: dict[str, Any]) -> Tensor:
         """Which problems (B,) are solved or stalled."""
-        return (self.optimality <= self._tol) | (memory["n_stagnant"] >= self.patience)
+        is_stalled: Tensor = memory["n_stagnant"] >= self.patience
+        return is_stalled | (self.optimality <= self._tol)
 
     def _judge(self, point: Point, memory: dict[str, Any]) -> None:
         """Note the gradient norm and for how long neither it nor the value has improved."""

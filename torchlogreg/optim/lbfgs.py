@@ -13,7 +13,7 @@ from torchlogreg.optim.protocol import Point, SmoothObjective
 
 
 class LBFGS(FullBatchOptimizer):
-    """Limited-memory BFGS with a line search that reuses the linear predictor.
+    r"""Limited-memory BFGS with a line search that reuses the linear predictor.
 
     An iteration reads the data twice, whatever the line search does: once for the linear
     predictor along the direction and once for the gradient. (``torch.optim.LBFGS`` reads it
@@ -26,11 +26,22 @@ class LBFGS(FullBatchOptimizer):
     history_size : int, default=10
         Number of stored pairs of steps s and gradient differences y.
 
+    Notes
+    -----
+    With the pairs as rows of S and Y (B, m, P), the first loop of the two-loop recursion is
+    the triangular system :math:`R\alpha = Sg` with :math:`R = \mathrm{triu}(SY^\top)`, and
+    the second is :math:`R^\top\delta = \mathrm{diag}(R)\,\alpha - Yr` with
+    :math:`r = H_0(g - Y^\top\alpha)`; the direction is :math:`-(r + S^\top\delta)`. That is
+    a dozen kernels instead of a hundred, for any number of problems.
+
     References
     ----------
     .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 7.4 and 7.5; the
        scaling of the initial matrix is eq. (7.20).
     """
+
+    # A trial reads no data: an almost exact search is cheap, and halves the iterations.
+    c2 = 0.1
 
     def __init__(
         self,
@@ -47,38 +58,30 @@ class LBFGS(FullBatchOptimizer):
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
-        """Two-loop recursion: apply the inverse Hessian approximation to the gradient."""
-        pairs = memory.get("pairs", [])
-        q = point.grad
-        if not pairs:
-            return -q / _column(q.abs().sum((-2, -1)).clamp_min(torch.finfo(q.dtype).tiny))
-        alphas = []
-        for s, y, rho in reversed(pairs):
-            alpha = _column(rho * _dot(s, q))
-            q = q - alpha * y
-            alphas.append(alpha)
-        r = _column(memory["scale"]) * q
-        for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
-            r = r + s * (alpha - _column(rho * _dot(y, r)))
-        return -r
+        """Apply the inverse Hessian approximation to the gradient."""
+        g = point.grad.flatten(1).unsqueeze(-1)
+        if "S" not in memory:
+            direction = -g / g.abs().sum(-2, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
+        else:
+            S, Y = memory["S"], memory["Y"]
+            R = torch.triu(S @ Y.mT)
+            curvature = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-1).clone()
+            R.diagonal(dim1=-2, dim2=-1)[curvature.squeeze(-1) == 0] = 1  # left-out pairs
+            alpha = torch.linalg.solve_triangular(R, S @ g, upper=True)
+            r = memory["scale"] * (g - Y.mT @ alpha)
+            delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - Y @ r, upper=False)
+            direction = -(r + S.mT @ delta)
+        return direction.view_as(point.grad)
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
-        """Store the pair; where rounding spoils its curvature it gets weight 0."""
-        s, y = new_point.coef - point.coef, new_point.grad - point.grad
-        curvature, y_norm2 = _dot(s, y), _dot(y, y)
+        """Store the pair; where rounding spoils its curvature, a pair of zeros."""
+        s = (new_point.coef - point.coef).flatten(1).unsqueeze(-2)
+        y = (new_point.grad - point.grad).flatten(1).unsqueeze(-2)
+        curvature, y_norm2 = s @ y.mT, y @ y.mT
         is_sound = curvature > torch.finfo(s.dtype).eps * y_norm2
-        rho = torch.where(is_sound, 1 / curvature, 0)
-        scale = torch.where(is_sound, curvature / y_norm2, memory.get("scale", rho.new_ones(())))
-        size = self.param_groups[0]["history_size"]
-        memory["scale"] = scale
-        memory["pairs"] = [*memory.get("pairs", []), (s, y, rho)][-size:]
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each problem, shape (B,)."""
-    return (a * b).sum((-2, -1))
-
-
-def _column(x: Tensor) -> Tensor:
-    """Reshape (B,) to broadcast against (B, R, D)."""
-    return x[:, None, None]
+        scale = memory.get("scale", torch.ones_like(curvature))
+        memory["scale"] = torch.where(is_sound, curvature / y_norm2, scale)
+        for name, row in (("S", s), ("Y", y)):
+            rows = [memory[name]] if name in memory else []
+            rows.append(torch.where(is_sound, row, 0))
+            memory[name] = torch.cat(rows, dim=-2)[:, -self.param_groups[0]["history_size"] :]

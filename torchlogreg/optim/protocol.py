@@ -47,24 +47,29 @@ class Trial(Protocol):
 class Line(Protocol):
     """The objective along ``origin.coef + step * direction``."""
 
-    origin: Any  # a Point: mypy wants mutable attributes of protocols to match exactly
-    slope: Tensor
+    @property
+    def origin(self) -> Point:
+        """Where the line starts."""
 
-    def at(self, step: Tensor) -> Any:
-        """Return the Trial at the step lengths ``step`` (B,)."""
+    @property
+    def slope(self) -> Tensor:
+        """Derivative at the start (B,)."""
 
-    def point(self, trial: Any) -> Any:
-        """Complete a Trial to a Point."""
+    def at(self, step: Tensor) -> Trial:
+        """Evaluate at the step lengths ``step`` (B,)."""
+
+    def point(self, trial: Any) -> Point:
+        """Complete one of this line's trials to a Point."""
 
 
 class SmoothObjective(Protocol):
     """B smooth convex functions of one parameter tensor."""
 
-    def at(self, coef: Tensor) -> Any:
-        """Return the Point at ``coef``."""
+    def at(self, coef: Tensor) -> Point:
+        """Evaluate at ``coef``."""
 
-    def along(self, point: Any, direction: Tensor) -> Any:
-        """Return the Line through a Point of this objective."""
+    def along(self, point: Any, direction: Tensor) -> Line:
+        """Restrict to a line that starts at one of this objective's points."""
 
     def hessian(self, point: Any) -> Tensor:
         """Hessian (B, P, P) over the P flattened coefficients of a problem."""
