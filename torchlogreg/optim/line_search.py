@@ -15,8 +15,8 @@ def wolfe_search(
 
     On a convex function the slope rises along the line, so that its sign tells on which side
     of the minimum a trial lies. The search keeps a bracket [low, high] with a negative slope
-    at low, moves by the secant rule on the slope (regula falsi), never closer than a tenth of
-    the bracket to its ends, and grows tenfold at most while there is no upper end.
+    at low, moves by the Illinois variant of the secant rule on the slope, never closer than a
+    tenth of the bracket to its ends, and grows tenfold at most while there is no upper end.
 
     Parameters
     ----------
@@ -45,11 +45,14 @@ def wolfe_search(
     .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., eq. (3.7) and Algorithm 3.5.
     .. [2] Hager & Zhang, A new conjugate gradient method with guaranteed descent and an
        efficient line search, SIAM J. Optim. 16 (2005), Section 4.
+    .. [3] Dowell & Jarratt, A modified regula falsi method for computing the root of an
+       equation, BIT 11 (1971).
     """
     value_0, slope_0 = line.origin.value, line.slope
     rounding = 4 * torch.finfo(step.dtype).eps * value_0.abs()
     low, low_slope = torch.zeros_like(step), slope_0
     high, high_slope = torch.full_like(step, torch.inf), torch.full_like(step, torch.inf)
+    was_short = torch.ones_like(step, dtype=torch.bool)
     for _ in range(max_trials):
         trial = line.at(step)
         decreases = trial.value <= value_0 + c1 * step * slope_0 + rounding
@@ -57,14 +60,17 @@ def wolfe_search(
         if accepted.all():
             return trial
         is_short = decreases & (trial.slope < 0)
+        # An end that is kept twice in a row loses half of its slope, lest the secant stick to it.
+        kept = torch.where(is_short == was_short, 0.5, 1.0).to(step.dtype)
         low, low_slope = (
             torch.where(is_short, step, low),
-            torch.where(is_short, trial.slope, low_slope),
+            torch.where(is_short, trial.slope, kept * low_slope),
         )
         high, high_slope = (
             torch.where(is_short, high, step),
-            torch.where(is_short, high_slope, trial.slope),
+            torch.where(is_short, kept * high_slope, trial.slope),
         )
+        was_short = is_short
         step = torch.where(accepted, step, _next_step(low, low_slope, high, high_slope, slope_0))
     return line.at(torch.where(accepted, step, low))
 

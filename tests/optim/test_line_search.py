@@ -1,0 +1,81 @@
+"""The line search on one-dimensional convex functions with known minima."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from torchlogreg.optim.line_search import wolfe_search
+
+FUNCTIONS = {
+    "parabola": lambda t: (t - 1) ** 2,
+    "far parabola": lambda t: 1e-3 * (t - 1e3) ** 2,
+    "near parabola": lambda t: 1e3 * (t - 1e-4) ** 2,
+    "quartic": lambda t: (t - 3) ** 4,
+    "softplus": lambda t: torch.nn.functional.softplus(-5 * t) + 0.01 * t,
+    "wall": lambda t: torch.exp(20 * t) - 100 * t,
+    "large offset": lambda t: 1e9 + (t - 1) ** 2,
+}
+
+
+@dataclass
+class Sample:
+    step: torch.Tensor
+    value: torch.Tensor
+    slope: torch.Tensor
+
+
+class Curve:
+    """Lines of several functions at once, differentiated by autograd."""
+
+    def __init__(self, *functions: Any) -> None:
+        self.functions = functions
+        self.n_trials = 0
+        self.origin = self.at(torch.zeros(len(functions), dtype=torch.float64))
+        self.slope = self.origin.slope
+        self.n_trials = 0
+
+    def at(self, step: torch.Tensor) -> Sample:
+        self.n_trials += 1
+        step = step.clone().requires_grad_()
+        value = torch.stack([f(t) for f, t in zip(self.functions, step, strict=True)])
+        (slope,) = torch.autograd.grad(value.sum(), step)
+        return Sample(step.detach(), value.detach(), slope)
+
+
+@pytest.mark.parametrize("c2", [0.9, 0.1])
+@pytest.mark.parametrize("first", [1.0, 1e-3, 1e3])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_strong_wolfe_conditions_hold(name, first, c2):
+    curve = Curve(FUNCTIONS[name])
+    trial = wolfe_search(curve, torch.full((1,), first, dtype=torch.float64), c2=c2)
+    rounding = 4 * torch.finfo(torch.float64).eps * curve.origin.value.abs()
+    bound = curve.origin.value + 1e-4 * trial.step * curve.slope + rounding
+    assert (trial.value <= bound).all()
+    assert (trial.slope.abs() <= c2 * curve.slope.abs()).all()
+    assert curve.n_trials <= 20
+
+
+def test_lines_are_searched_independently():
+    functions = [FUNCTIONS[name] for name in ("parabola", "far parabola", "quartic")]
+    first = torch.ones(3, dtype=torch.float64)
+    together = wolfe_search(Curve(*functions), first, c2=0.1)
+    for b, function in enumerate(functions):
+        alone = wolfe_search(Curve(function), first[:1], c2=0.1)
+        assert together.step[b] == alone.step[0]
+
+
+def test_infinite_values_are_backed_away_from():
+    curve = Curve(lambda t: -torch.log(1 - t) - 5 * t)
+    trial = wolfe_search(curve, torch.full((1,), 1.0, dtype=torch.float64))
+    assert trial.value.isfinite().all()
+    assert (trial.value < curve.origin.value).all()
+
+
+def test_a_line_that_cannot_be_descended_gives_step_zero():
+    """A slope that is wrong, as rounding can make it, must not raise the objective."""
+    curve = Curve(lambda t: 10 * t)
+    curve.slope = torch.full((1,), -1.0, dtype=torch.float64)
+    trial = wolfe_search(curve, torch.ones(1, dtype=torch.float64))
+    assert trial.step.item() == 0

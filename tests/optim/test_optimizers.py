@@ -1,0 +1,197 @@
+"""What every full-batch optimizer promises."""
+
+import copy
+import itertools
+import pickle
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.problems import Problem, over_cases
+from torchlogreg.optim import LBFGS, NewtonCholesky
+
+over_optimizers = pytest.mark.parametrize("optimizer_class", [LBFGS, NewtonCholesky])
+
+
+def minimise(problem, optimizer_class, *, tol=1e-10, max_steps=1000, coef=None):
+    """Run an optimizer on a problem; return it and its parameter."""
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()) if coef is None else coef.clone())
+    optimizer = optimizer_class([param], tol=tol)
+    objective = problem.objective()
+    for _ in range(max_steps):
+        optimizer.step(objective)
+        if optimizer.is_finished:
+            break
+    return optimizer, param.detach()
+
+
+@over_optimizers
+@over_cases
+def test_gradient_vanishes_at_the_solution(problem, optimizer_class):
+    optimizer, coef = minimise(problem, optimizer_class)
+    assert optimizer.is_converged
+    gradient = problem.objective().at(coef).grad
+    assert gradient.abs().amax() <= 1e-10
+    assert_close(optimizer.optimality, gradient.abs().amax((-2, -1)), rtol=0, atol=1e-14)
+
+
+@over_optimizers
+@over_cases
+def test_problems_at_once_are_the_problems_one_by_one(problem, optimizer_class):
+    _, coef = minimise(problem, optimizer_class)
+    rows = problem.rows()
+    for b in range(problem.n_problems):
+        objective = problem.objective()
+        blocks = tuple(
+            type(block)(block.X, block.targets, block.weight[b : b + 1]) for block in rows.blocks
+        )
+        penalty = type(objective.penalty)(objective.penalty.strength[b : b + 1])
+        single = type(objective)(blocks, objective.family, penalty)
+        param = torch.nn.Parameter(torch.zeros_like(coef[b : b + 1]))
+        optimizer = optimizer_class([param], tol=1e-10)
+        while not optimizer.is_finished:
+            optimizer.step(single)
+        assert_close(param.detach()[0], coef[b], rtol=0, atol=1e-8)
+
+
+@over_optimizers
+@over_cases
+def test_the_objective_never_rises(problem, optimizer_class):
+    param = torch.nn.Parameter(problem.coef())
+    optimizer = optimizer_class([param], tol=1e-8)
+    objective = problem.objective()
+    before = objective.at(problem.coef()).value
+    for _ in range(50):
+        optimizer.step(objective)
+        after = objective.at(param.detach()).value
+        assert (after <= before + 1e-14).all()
+        before = after
+
+
+@over_optimizers
+def test_start_does_not_matter(optimizer_class):
+    problem = Problem(3, 1)
+    _, coef = minimise(problem, optimizer_class)
+    _, other = minimise(problem, optimizer_class, coef=100 * problem.coef())
+    assert_close(other, coef, rtol=0, atol=1e-7)
+
+
+@over_optimizers
+def test_solution_is_kept_when_started_there(optimizer_class):
+    problem = Problem(3, 1)
+    _, coef = minimise(problem, optimizer_class, tol=1e-10)
+    optimizer, again = minimise(problem, optimizer_class, tol=1e-8, coef=coef, max_steps=1)
+    assert optimizer.is_converged
+    assert_close(again, coef, rtol=0, atol=1e-14)
+
+
+@over_optimizers
+@pytest.mark.parametrize("through", ["pickle", "state_dict", "deepcopy"])
+def test_resuming_is_the_same_as_going_on(optimizer_class, through):
+    problem = Problem(3, 7)
+    objective = problem.objective()
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = optimizer_class([param], tol=1e-12)
+    for _ in range(3):
+        optimizer.step(objective)
+    if through == "state_dict":
+        param_2 = torch.nn.Parameter(param.detach().clone())
+        optimizer_2 = optimizer_class([param_2], tol=1e-12)
+        optimizer_2.load_state_dict(optimizer.state_dict())
+    else:
+        optimizer.release()
+        twin = (
+            pickle.loads(pickle.dumps(optimizer))
+            if through == "pickle"
+            else copy.deepcopy(optimizer)
+        )
+        optimizer_2, param_2 = twin, twin.param_groups[0]["params"][0]
+    for _ in range(3):
+        optimizer.step(objective)
+        optimizer_2.step(objective)
+    assert_close(param_2.detach(), param.detach(), rtol=0, atol=1e-10)
+
+
+@over_optimizers
+def test_a_parameter_changed_from_outside_is_noticed(optimizer_class):
+    problem = Problem(2, 1)
+    objective = problem.objective()
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = optimizer_class([param])
+    optimizer.step(objective)
+    with torch.no_grad():
+        param.fill_(1.0)
+    value = optimizer.step(objective)
+    assert value <= objective.at(torch.ones_like(param)).value.sum()
+    assert_close(objective.at(param.detach()).value.sum(), value)
+
+
+@over_optimizers
+def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
+    problem = Problem(3, 1)
+    optimizer, coef = minimise(problem, optimizer_class, tol=0.0)
+    assert optimizer.is_finished
+    assert not optimizer.is_converged
+    assert problem.objective().at(coef).grad.abs().amax() < 1e-13
+
+
+@over_optimizers
+def test_released_optimizer_holds_no_data(optimizer_class):
+    optimizer, _ = minimise(Problem(2, 1), optimizer_class)
+    optimizer.release()
+    assert optimizer.point is None
+
+
+def test_newton_converges_quadratically():
+    problem = Problem(3, 1)
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = NewtonCholesky([param], tol=1e-12)
+    objective = problem.objective()
+    norms = []
+    while not optimizer.is_finished:
+        optimizer.step(objective)
+        norms.append(optimizer.optimality.item())
+    assert len(norms) <= 8
+    assert all(new < old**1.5 for old, new in itertools.pairwise(norms) if old < 1e-2)
+
+
+def test_newton_takes_singular_hessians():
+    """Duplicated and constant columns without a penalty: many minimisers, one objective."""
+    problem = Problem(3, 1)
+    objective = problem.objective()
+    block = objective.blocks[0]
+    X = torch.cat([block.X, block.X, torch.ones_like(block.X[:, :1])], dim=1)
+    flat = type(objective)(
+        (type(block)(X, block.targets, block.weight),),
+        objective.family,
+        type(objective.penalty)(torch.zeros(1, dtype=torch.float64)),
+    )
+    param = torch.nn.Parameter(torch.zeros(1, 3, X.shape[1] + 1, dtype=torch.float64))
+    optimizer = NewtonCholesky([param], tol=1e-10)
+    for _ in range(30):
+        optimizer.step(flat)
+    assert optimizer.is_converged
+    assert param.abs().amax() < 100
+
+
+@over_optimizers
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"lr": 0.0}, "lr=0.0 must be positive"), ({"tol": -1.0}, "tol=-1.0 must not be negative")],
+)
+def test_arguments_out_of_range_are_named(optimizer_class, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer_class([torch.nn.Parameter(torch.zeros(1, 1, 2))], **arguments)
+
+
+@over_optimizers
+def test_one_parameter_only(optimizer_class):
+    params = [torch.nn.Parameter(torch.zeros(1, 1, 2)) for _ in range(2)]
+    with pytest.raises(ValueError, match="one parameter tensor, got 2"):
+        optimizer_class(params)
+
+
+def test_history_size_is_positive():
+    with pytest.raises(ValueError, match="history_size=0"):
+        LBFGS([torch.nn.Parameter(torch.zeros(1, 1, 2))], history_size=0)

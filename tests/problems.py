@@ -1,0 +1,97 @@
+"""Random problems that the tests of the mathematics share."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from torchlogreg.data import RowBlocks, quiet_sparse
+from torchlogreg.families import family_of
+from torchlogreg.modules import module_class
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import L2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """B problems over the same random rows; ``id`` names the case."""
+
+    n_classes: int
+    n_problems: int
+    sparse: bool = False
+    block_size: int | None = None
+    fit_intercept: bool = True
+    n_rows: int = 40
+    n_features: int = 3
+
+    def __str__(self) -> str:
+        parts = [f"K{self.n_classes}", f"B{self.n_problems}"]
+        parts += ["sparse"] * self.sparse + ["no-intercept"] * (not self.fit_intercept)
+        parts += [f"blocks-of-{self.block_size}"] * (self.block_size is not None)
+        return "-".join(parts)
+
+    def rows(self) -> RowBlocks:
+        generator = torch.Generator().manual_seed(0)
+        X = torch.randn(self.n_rows, self.n_features, dtype=torch.float64, generator=generator)
+        codes = torch.arange(self.n_rows) % self.n_classes
+        weight = torch.rand(self.n_problems, self.n_rows, dtype=torch.float64, generator=generator)
+        weight[:, ::7] = 0
+        if self.sparse:
+            with quiet_sparse():
+                X = X.to_sparse_csr()
+        return RowBlocks(
+            X,
+            codes,
+            weight,
+            family_of(self.n_classes),
+            block_size=self.block_size,
+        )
+
+    def objective(self) -> Objective:
+        strength = torch.linspace(0.01, 0.1, self.n_problems, dtype=torch.float64)
+        return Objective(self.rows().blocks, family_of(self.n_classes), L2(strength))
+
+    def coef(self, seed: int = 1) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        shape = self.module().coef.shape
+        return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+    def module(self) -> torch.nn.Module:
+        return module_class(self.n_classes)(
+            self.n_features,
+            family_of(self.n_classes).n_outputs(self.n_classes),
+            bias=self.fit_intercept,
+            batch_shape=(self.n_problems,),
+            dtype=torch.float64,
+        )
+
+    def loss(self, coef: torch.Tensor) -> torch.Tensor:
+        """The objective (B,) written with torch's own losses, for autograd."""
+        X = torch.cat([block.design(self.n_features) for block in self.rows().blocks])
+        weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
+        codes = torch.arange(self.n_rows) % self.n_classes
+        weights = coef[..., : self.n_features]
+        eta = torch.einsum("nd,brd->bnr", X, weights)
+        eta = eta + coef[..., self.n_features :].sum(-1).unsqueeze(-2)
+        losses = []
+        for b in range(self.n_problems):
+            if self.n_classes == 2:
+                row_loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                    eta[b, :, 0], codes.to(torch.float64), reduction="none"
+                )
+            else:
+                row_loss = torch.nn.functional.cross_entropy(eta[b], codes, reduction="none")
+            losses.append((weight[b] * row_loss).sum())
+        strength = self.objective().penalty.strength
+        return torch.stack(losses) + 0.5 * strength * weights.square().sum((-2, -1))
+
+
+CASES = [Problem(n_classes, n_problems) for n_classes in (2, 3, 5) for n_problems in (1, 7)] + [
+    Problem(2, 7, sparse=True),
+    Problem(3, 7, sparse=True),
+    Problem(3, 1, block_size=7),
+    Problem(3, 7, block_size=7, fit_intercept=False),
+    Problem(2, 1, fit_intercept=False),
+]
+
+over_cases = pytest.mark.parametrize("problem", CASES, ids=str)

@@ -1,0 +1,102 @@
+"""Value, gradient, Hessian-vector product and Hessian against autograd, in float64."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.problems import Problem, over_cases
+
+TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@over_cases
+def test_value_and_gradient_match_autograd(problem):
+    coef = problem.coef().requires_grad_()
+    loss = problem.loss(coef)
+    (gradient,) = torch.autograd.grad(loss.sum(), coef)
+    point = problem.objective().at(coef.detach())
+    assert_close(point.value, loss.detach(), **TIGHT)
+    assert_close(point.grad, gradient, **TIGHT)
+
+
+@over_cases
+def test_hessian_vector_product_matches_autograd(problem):
+    coef, v = problem.coef(), problem.coef(seed=2)
+    objective = problem.objective()
+    _, expected = torch.autograd.functional.hvp(lambda c: problem.loss(c).sum(), coef, v)
+    assert_close(objective.hvp(objective.at(coef), v), expected, **TIGHT)
+
+
+@over_cases
+def test_hessian_matches_autograd(problem):
+    coef = problem.coef()
+    objective = problem.objective()
+    hessian = objective.hessian(objective.at(coef))
+    B, P = coef.shape[0], coef[0].numel()
+    full = torch.autograd.functional.hessian(lambda c: problem.loss(c).sum(), coef)
+    full = full.reshape(B, P, B, P)
+    expected = torch.stack([full[b, :, b] for b in range(B)])
+    assert_close(hessian, expected, **TIGHT)
+
+
+@over_cases
+def test_line_is_the_objective_along_a_direction(problem):
+    coef, direction = problem.coef(), problem.coef(seed=2)
+    step = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)
+    objective = problem.objective()
+    line = objective.along(objective.at(coef), direction)
+    point = line.point(line.at(step))
+    expected = objective.at(coef + step[:, None, None] * direction)
+    assert_close(point.coef, expected.coef, **TIGHT)
+    assert_close(point.value, expected.value, **TIGHT)
+    assert_close(point.grad, expected.grad, **TIGHT)
+    assert_close(line.at(step).slope, (expected.grad * direction).sum((-2, -1)), **TIGHT)
+    assert_close(line.slope, line.at(torch.zeros_like(step)).slope, **TIGHT)
+
+
+@over_cases
+def test_gauge_changes_no_gradient_of_the_loss(problem):
+    objective = problem.objective()
+    coef = problem.coef()
+    fixed = objective.fix_gauge(coef)
+    for block in objective.blocks:
+        proba = objective.family.proba(block.predictor(coef))
+        assert_close(objective.family.proba(block.predictor(fixed)), proba)
+    assert_close(objective.fix_gauge(fixed), fixed)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    problem = Problem(n_classes=3, n_problems=1)
+    rows = problem.rows()
+    weight = rows.blocks[0].weight
+    assert (weight == 0).any()
+    kept = weight[0] > 0
+    X = rows.blocks[0].X
+    fewer = Problem(n_classes=3, n_problems=1).objective()
+    block = fewer.blocks[0]
+    smaller = type(fewer)(
+        (type(block)(X[kept], block.targets[kept], weight[:, kept]),), fewer.family, fewer.penalty
+    )
+    coef = problem.coef()
+    assert_close(smaller.at(coef).grad, problem.objective().at(coef).grad)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
+    problem = Problem(n_classes, 1, n_features=n_classes)
+    rows = problem.rows()
+    block = rows.blocks[0]
+    codes = torch.arange(problem.n_rows) % n_classes
+    X = torch.eye(n_classes, dtype=torch.float64)[codes]
+    objective = problem.objective()
+    coef = torch.zeros_like(problem.coef())
+    if n_classes == 2:
+        coef[0, 0, :2] = torch.tensor([-1.0, 1.0])
+    else:
+        coef[0, :, :n_classes] = 5 * torch.eye(n_classes)
+    separable = type(objective)(
+        (type(block)(X, block.targets, block.weight),), objective.family, objective.penalty
+    )
+    assert separable.is_separated(separable.at(coef))
+    assert not separable.is_separated(separable.at(-coef))
+    assert not objective.is_separated(objective.at(coef))
