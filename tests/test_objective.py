@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
+from torchlogreg.objective import PenalizedLoss
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -100,3 +101,18 @@ def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
     assert separable.is_separated(separable.at(coef))
     assert not separable.is_separated(separable.at(-coef))
     assert not objective.is_separated(objective.at(coef))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_criterion_is_the_mean_loss_of_torch(n_classes):
+    problem = Problem(n_classes, 1)
+    objective = problem.objective()
+    criterion = PenalizedLoss(objective.family, objective.penalty)
+    eta = torch.randn(20, problem.coef().shape[1], dtype=torch.float64)
+    codes = torch.arange(20) % n_classes
+    expected = (
+        torch.nn.functional.cross_entropy(eta, codes)
+        if n_classes > 2
+        else torch.nn.functional.binary_cross_entropy_with_logits(eta[:, 0], codes.double())
+    )
+    assert_close(criterion(eta, codes), expected)

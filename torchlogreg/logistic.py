@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,7 +21,6 @@ from torchlogreg.data import RowBlocks
 from torchlogreg.families import Family, family_of
 from torchlogreg.modules import LogisticModule, linear_predictor, module_class
 from torchlogreg.nets import LogisticNet
-from torchlogreg.objective import Objective
 from torchlogreg.penalties import L2, l2_strength
 from torchlogreg.solvers import SOLVERS, Solver, resolve
 from torchlogreg.validation import (
@@ -352,20 +350,21 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         C = torch.full_like(rows.weight_sum, self.C)
         return LogisticNet(
             module_class(len(data.classes)),
-            partial(Objective, family=family, penalty=L2(l2_strength(C, rows.weight_sum))),
             module__n_features=rows.n_features,
             module__n_outputs=n_outputs,
             module__bias=self.fit_intercept,
             module__batch_shape=(1,),
             module__device=data.X.device,
             module__dtype=data.X.dtype,
+            criterion__family=family,
+            criterion__penalty=L2(l2_strength(C, rows.weight_sum)),
             optimizer=solver.optimizer,
             optimizer__tol=self.tol,
             lr=1.0,
             max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
             callbacks=self.callbacks if self.callbacks or self.verbose else "disable",
             verbose=self.verbose,
-            device=None,
+            device=str(data.X.device),
         )
 
     def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
@@ -387,7 +386,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             f"{self.optimality_:.2e} (tol={self.tol:g})"
         )
         if np.isposinf(self.C):
-            objective = net.criterion_(rows.blocks)
+            objective = net.criterion_.objective(rows.blocks)
             if objective.is_separated(objective.at(net.module_.coef.detach())):
                 _warn(
                     f"The classes are separable and C={self.C}: the loss has no minimiser, and "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable
 from typing import Any
 
 import skorch
 from torch import Tensor
 
 from torchlogreg.data import RowBlocks, WholeBatch
-from torchlogreg.optim.protocol import SmoothObjective
+from torchlogreg.objective import PenalizedLoss
 
 
 class LogisticNet(skorch.NeuralNet):
@@ -21,16 +20,15 @@ class LogisticNet(skorch.NeuralNet):
     penalised mean loss), ``optimality`` (the gradient norm) and ``train_batch_size``.
 
     It differs from :class:`skorch.NeuralNet` in the defaults (no validation split, no
-    callbacks), in that ``criterion`` is called with a batch and gives its objective, and in
-    that Ctrl-C raises ``KeyboardInterrupt`` once training has been brought to its end.
+    callbacks) and in that Ctrl-C raises ``KeyboardInterrupt`` once training has been brought
+    to its end.
 
     Parameters
     ----------
     module : type
         :class:`~torchlogreg.BinaryLogistic` or :class:`~torchlogreg.MultinomialLogistic`.
-    criterion : callable
-        Builds the objective of row blocks, a
-        :class:`~torchlogreg.optim.protocol.SmoothObjective`.
+    criterion : type, default=PenalizedLoss
+        Family and penalty; makes the objective of row blocks.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -38,7 +36,7 @@ class LogisticNet(skorch.NeuralNet):
     def __init__(
         self,
         module: Any,
-        criterion: Callable[..., SmoothObjective],
+        criterion: Any = PenalizedLoss,
         *,
         iterator_train: Any = WholeBatch,
         train_split: Any = None,
@@ -56,17 +54,12 @@ class LogisticNet(skorch.NeuralNet):
             **kwargs,
         )
 
-    def initialize_criterion(self) -> LogisticNet:
-        """Take ``criterion`` as it is: it is called with data, not to be set up."""
-        self.criterion_ = self.criterion
-        return self
-
     def fit_loop(
         self, X: RowBlocks, y: None = None, epochs: int | None = None, **fit_params: Any
     ) -> LogisticNet:
         """Run epochs until the optimizer is finished, ``max_epochs`` at most."""
         self.interrupt_: KeyboardInterrupt | None = None
-        self.objective_ = self.criterion_(X.blocks)
+        self.objective_ = self.criterion_.objective(X.blocks)
         self.optimizer_.is_finished = False
         try:
             for _ in range(self.max_epochs if epochs is None else epochs):
@@ -83,6 +76,7 @@ class LogisticNet(skorch.NeuralNet):
     def train_step(self, batch: RowBlocks, **fit_params: Any) -> dict[str, Any]:
         """Make one solver iteration on the whole data."""
         loss: Tensor = self.optimizer_.step(self.objective_)
+        self.history.record("train_loss", loss.item())
         self.history.record("optimality", self.optimizer_.optimality.amax().item())
         return {"loss": loss, "y_pred": None}
 

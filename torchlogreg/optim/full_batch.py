@@ -37,7 +37,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         If there is more than one parameter, or if ``lr`` or ``tol`` is out of range.
     """
 
-    patience = 30
+    patience = 100
     """Iterations without progress after which a problem counts as stalled."""
 
     c2 = 0.9

@@ -1,0 +1,46 @@
+"""scikit-learn's own contract for estimators."""
+
+import pytest
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimator,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    parametrize_with_checks,
+)
+
+from torchlogreg import TorchLogisticRegression
+
+ESTIMATORS = [
+    TorchLogisticRegression(),
+    TorchLogisticRegression(solver="lbfgs"),
+    TorchLogisticRegression(solver="newton-cholesky"),
+]
+
+
+# The checks fit bad data on purpose, some of which does not converge or is separable.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_every_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_check_estimator_passes_without_skips(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail=None)
+    assert len(results) > 50
+    assert {result["status"] for result in results} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_dataframe_column_names_consistency,
+        check_inplace_ensure_writeable,
+    ],
+)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_checks_outside_check_estimator(estimator, check):
+    check(type(estimator).__name__, estimator)
