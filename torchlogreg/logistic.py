@@ -369,15 +369,15 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
         """Coefficients of the previous fit, for a parameter like ``coef`` (1, R, D)."""
-        previous = self._coef(coef.device)[None, :, : coef.shape[-1]]
-        if previous.shape != coef.shape or not np.array_equal(self.classes_, data.classes):
+        is_same = self.coef_.shape == (coef.shape[1], data.X.shape[1])
+        if not (is_same and np.array_equal(self.classes_, data.classes)):
             raise ValueError(
                 f"warm_start=True needs the classes and features of the previous fit: it had "
                 f"the classes {self.classes_!r} and coef_ of shape {tuple(self.coef_.shape)}, "
                 f"now there are the classes {data.classes!r} and {data.X.shape[1]} features. "
                 "Set warm_start=False or use a new estimator."
             )
-        return previous
+        return self._coef(coef.device)[None, :, : coef.shape[-1]]
 
     def _warn_unless_minimum(self, net: LogisticNet, rows: RowBlocks) -> None:
         """Warn if the fit was cut short or if there is no minimiser."""

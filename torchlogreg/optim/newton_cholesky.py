@@ -33,6 +33,8 @@ class NewtonCholesky(FullBatchOptimizer):
        Levenberg's multiple of the identity replaced by Marquardt's multiple of the diagonal.
     """
 
+    patience = 10
+
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:

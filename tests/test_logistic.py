@@ -1,0 +1,318 @@
+"""What users of the estimator may rely on."""
+
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, make_classification
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping, EpochTimer
+
+from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
+
+X_IRIS, Y_IRIS = load_iris(return_X_y=True)
+over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+
+
+@pytest.fixture
+def binary():
+    return make_classification(200, 5, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["setosa", "versicolor", "virginica"],
+        [-5, -1, 3],
+        [0.0, 1.0, 2.0],
+        np.array(["a", "b", "c"], dtype=object),
+    ],
+    ids=["strings", "negative integers", "floats", "objects"],
+)
+def test_any_sortable_labels_come_back_as_they_were(labels):
+    labels = np.asarray(labels)
+    y = labels[Y_IRIS]
+    model = TorchLogisticRegression().fit(X_IRIS, y)
+    assert_array_equal(model.classes_, labels)
+    assert model.predict(X_IRIS).dtype == y.dtype
+    assert model.score(X_IRIS, y) > 0.95
+
+
+def test_two_classes_give_one_row(binary):
+    X, y = binary
+    model = TorchLogisticRegression().fit(X, y == 1)
+    assert model.coef_.shape == (1, 5)
+    assert model.intercept_.shape == (1,)
+    assert_array_equal(model.classes_, [False, True])
+    assert model.predict(X).dtype == bool
+    assert model.decision_function(X).shape == (200,)
+    assert_array_equal(model.predict(X), model.decision_function(X) > 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "fitted"),
+    [("float32", "float32"), ("float64", "float64"), ("float16", "float64"), ("int64", "float64")],
+)
+def test_dtype_of_the_model_follows_the_features(given, fitted):
+    model = TorchLogisticRegression().fit(X_IRIS.astype(given), Y_IRIS)
+    assert model.coef_.dtype == model.intercept_.dtype == fitted
+    assert model.predict_proba(X_IRIS.astype(given)).dtype == fitted
+    assert model.score(X_IRIS.astype(given), Y_IRIS) > 0.9
+
+
+def test_float32_finds_the_float64_optimum():
+    single = TorchLogisticRegression(tol=1e-5).fit(X_IRIS.astype(np.float32), Y_IRIS)
+    double = TorchLogisticRegression(tol=1e-5).fit(X_IRIS, Y_IRIS)
+    assert_allclose(single.coef_, double.coef_, rtol=1e-3, atol=1e-3)
+
+
+@over_solvers
+def test_optimality_is_the_gradient_norm_at_the_solution(solver, binary):
+    X, y = binary
+    model = TorchLogisticRegression(C=0.1, solver=solver).fit(X, y)
+    residual = model.predict_proba(X)[:, 1] - y
+    gradient = np.append(X.T @ residual / 200 + model.coef_ / (0.1 * 200), residual.mean())
+    assert_allclose(model.optimality_, np.abs(gradient).max(), rtol=1e-6)
+    assert model.optimality_ <= model.tol
+
+
+def test_log_probabilities_are_finite_for_finite_logits():
+    X = np.array([[-1.0], [1.0]])
+    for y in ([0, 1], [0, 1, 2]):
+        X = np.linspace(-1, 1, len(y))[:, None]
+        model = TorchLogisticRegression(C=1e3).fit(X, y)
+        far = np.array([[1e5], [-1e5]])
+        log_proba = model.predict_log_proba(far)
+        assert np.isfinite(log_proba).all()
+        assert log_proba.min() < -1000
+        assert_allclose(np.exp(log_proba), model.predict_proba(far))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_predictions_agree_with_each_other(n_classes):
+    X, y = make_classification(300, 6, n_informative=4, n_classes=n_classes, random_state=0)
+    model = TorchLogisticRegression().fit(X, y)
+    proba = model.predict_proba(X)
+    assert_allclose(proba.sum(axis=1), 1)
+    assert_array_equal(model.predict(X), model.classes_[proba.argmax(axis=1)])
+    assert_allclose(model.predict_log_proba(X), np.log(proba))
+
+
+def test_predictions_follow_the_coefficients():
+    model = TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
+    model.coef_ = np.zeros_like(model.coef_)
+    model.intercept_ = np.log([0.2, 0.3, 0.5])
+    assert_allclose(model.predict_proba(X_IRIS), np.tile([0.2, 0.3, 0.5], (150, 1)))
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "module_class"), [(2, BinaryLogistic), (3, MultinomialLogistic)]
+)
+def test_module_computes_the_logits(n_classes, module_class):
+    rows = n_classes > Y_IRIS
+    model = TorchLogisticRegression().fit(X_IRIS[rows], Y_IRIS[rows])
+    assert type(model.module_) is module_class
+    logits = model.module_(torch.from_numpy(X_IRIS)).detach().numpy()
+    assert_allclose(logits.squeeze(), model.decision_function(X_IRIS))
+
+
+def test_without_intercept(binary):
+    X, y = binary
+    model = TorchLogisticRegression(fit_intercept=False).fit(X, y)
+    assert_array_equal(model.intercept_, [0.0])
+    assert model.module_.bias == 0
+
+
+@over_solvers
+def test_sparse_is_dense(solver, binary):
+    X, y = binary
+    X = np.where(np.abs(X) > 1, X, 0)
+    dense = TorchLogisticRegression(solver=solver, tol=1e-8).fit(X, y)
+    for container in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
+        model = TorchLogisticRegression(solver=solver, tol=1e-8).fit(container(X), y)
+        assert_allclose(model.coef_, dense.coef_, rtol=1e-6, atol=1e-8)
+        assert_allclose(model.predict_proba(container(X)), dense.predict_proba(X), atol=1e-8)
+
+
+@over_solvers
+@pytest.mark.parametrize("sparse_layout", [False, True])
+def test_tensors_in_tensors_out(solver, sparse_layout, binary):
+    X, y = binary
+    expected = TorchLogisticRegression(solver=solver).fit(X, y)
+    X_tensor = torch.from_numpy(X)
+    if sparse_layout:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            X_tensor = X_tensor.to_sparse_csr()
+    model = TorchLogisticRegression(solver=solver).fit(X_tensor, torch.from_numpy(y))
+    for name in ("decision_function", "predict", "predict_proba", "predict_log_proba"):
+        output = getattr(model, name)(X_tensor)
+        assert isinstance(output, torch.Tensor)
+        assert_allclose(output.numpy(), getattr(expected, name)(X), atol=1e-8)
+        assert isinstance(getattr(model, name)(X), np.ndarray)
+    assert isinstance(model.coef_, torch.Tensor)
+    assert isinstance(model.intercept_, torch.Tensor)
+    assert model.score(X_tensor, torch.from_numpy(y)) == expected.score(X, y)
+
+
+def test_string_labels_of_tensor_features_come_as_numpy():
+    labels = np.array(["setosa", "versicolor", "virginica"])[Y_IRIS]
+    model = TorchLogisticRegression().fit(torch.from_numpy(X_IRIS), labels)
+    assert isinstance(model.predict(torch.from_numpy(X_IRIS)), np.ndarray)
+    assert model.score(torch.from_numpy(X_IRIS), labels) > 0.95
+
+
+def test_data_frames_of_pandas_and_polars():
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    names = ["a", "b", "c", "d"]
+    expected = TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
+    for frame in (pd.DataFrame(X_IRIS, columns=names), pl.DataFrame(X_IRIS, schema=names)):
+        model = TorchLogisticRegression().fit(frame, Y_IRIS)
+        assert list(model.feature_names_in_) == names
+        assert_allclose(model.coef_, expected.coef_, rtol=1e-10)
+        assert_array_equal(model.predict(frame), expected.predict(X_IRIS))
+
+
+@over_solvers
+def test_warm_start_needs_fewer_iterations(solver):
+    model = TorchLogisticRegression(solver=solver, warm_start=True, tol=1e-6).fit(X_IRIS, Y_IRIS)
+    cold = model.n_iter_[0]
+    coef = model.coef_
+    model.fit(X_IRIS, Y_IRIS)
+    assert model.n_iter_[0] == 1
+    assert_allclose(model.coef_, coef, atol=1e-12)
+    warm = model.set_params(C=1.1).fit(X_IRIS, Y_IRIS)
+    assert warm.n_iter_[0] < cold
+    fresh = TorchLogisticRegression(C=1.1, solver=solver, tol=1e-6).fit(X_IRIS, Y_IRIS)
+    assert_allclose(warm.coef_, fresh.coef_, rtol=1e-3, atol=1e-3)
+
+
+def test_warm_start_takes_coefficients_that_are_not_centred():
+    model = TorchLogisticRegression(warm_start=True, tol=1e-10).fit(X_IRIS, Y_IRIS)
+    coef, intercept = model.coef_, model.intercept_
+    model.coef_, model.intercept_ = coef + 3.0, intercept - 2.0
+    model.fit(X_IRIS, Y_IRIS)
+    assert_allclose(model.coef_, coef, atol=1e-7)
+    assert_allclose(model.intercept_, intercept, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["classes", "features", "labels"])
+def test_warm_start_refuses_another_problem(change):
+    model = TorchLogisticRegression(warm_start=True).fit(X_IRIS, Y_IRIS)
+    X = X_IRIS[:, :2] if change == "features" else X_IRIS
+    y = {"classes": Y_IRIS % 2, "labels": Y_IRIS + 1}.get(change, Y_IRIS)
+    with pytest.raises(ValueError, match="warm_start=True needs the classes and features"):
+        model.fit(X, y)
+
+
+@over_solvers
+def test_cut_short_says_so_and_what_to_do(solver):
+    model = TorchLogisticRegression(solver=solver, max_iter=2)
+    with pytest.warns(
+        ConvergenceWarning,
+        match=r"did not converge: after 2 iterations .* gradient norm is .*max_iter \(now 2\)",
+    ) as caught:
+        model.fit(X_IRIS, Y_IRIS)
+    assert caught[0].filename == __file__
+    assert model.n_iter_ == [2]
+
+
+def test_precision_that_does_not_suffice_is_reported():
+    model = TorchLogisticRegression(tol=1e-12)
+    with pytest.warns(ConvergenceWarning, match=r"No further progress is possible in float32"):
+        model.fit(X_IRIS.astype(np.float32), Y_IRIS)
+    assert model.optimality_ < 1e-5
+
+
+def test_early_stopping_is_no_failure():
+    stopper = EarlyStopping(monitor="train_loss", patience=1, threshold=0.9, sink=lambda text: None)
+    model = TorchLogisticRegression(callbacks=[stopper], solver="lbfgs").fit(X_IRIS, Y_IRIS)
+    assert model.n_iter_[0] < 10
+    assert model.score(X_IRIS, Y_IRIS) > 0.5
+
+
+def test_history_has_a_row_an_iteration():
+    model = TorchLogisticRegression(callbacks=[EpochTimer()]).fit(X_IRIS, Y_IRIS)
+    assert len(model.history_) == model.n_iter_[0]
+    assert model.history_[-1, "optimality"] == model.optimality_
+    assert min(model.history_[:, "dur"]) > 0
+    losses = model.history_[:, "train_loss"]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_silent_by_default_and_a_line_an_iteration_when_asked(capsys):
+    TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
+    assert capsys.readouterr().out == ""
+    model = TorchLogisticRegression(verbose=1).fit(X_IRIS, Y_IRIS)
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert "train_loss" in printed[0]
+    assert len(printed) == model.n_iter_[0] + 2
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_predict_the_same(twin_of):
+    model = TorchLogisticRegression(solver="lbfgs", callbacks=[EpochTimer()])
+    model.fit(X_IRIS, Y_IRIS)
+    twin = twin_of(model)
+    assert_array_equal(twin.predict_proba(X_IRIS), model.predict_proba(X_IRIS))
+    assert twin.history_ == model.history_
+
+
+def test_clone_is_unfitted_and_equal():
+    model = TorchLogisticRegression(C=2.0, callbacks=[EpochTimer()]).fit(X_IRIS, Y_IRIS)
+    twin = clone(model)
+    assert twin.C == 2.0
+    for attribute in ("coef_", "module_", "history_"):
+        assert not hasattr(twin, attribute)
+    with pytest.raises(NotFittedError):
+        twin.predict(X_IRIS)
+
+
+def test_pipeline_and_grid_search():
+    X, y = load_breast_cancer(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), TorchLogisticRegression())
+    search = GridSearchCV(
+        pipeline, {"torchlogisticregression__C": [0.01, 1.0, 100.0]}, cv=3, n_jobs=2
+    ).fit(X, y)
+    assert search.best_params_ == {"torchlogisticregression__C": 1.0}
+    assert search.best_score_ > 0.97
+
+
+def test_same_data_same_coefficients_to_the_last_bit():
+    fits = [TorchLogisticRegression(solver="lbfgs").fit(X_IRIS, Y_IRIS).coef_ for _ in range(2)]
+    assert_array_equal(*fits)
+
+
+def test_nothing_global_changes():
+    def state():
+        return (
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+            torch.get_rng_state().tolist(),
+            list(warnings.filters),
+        )
+
+    before = state()
+    model = TorchLogisticRegression(random_state=0).fit(X_IRIS, Y_IRIS)
+    model.predict(X_IRIS)
+    model.fit(sparse.csr_array(X_IRIS), Y_IRIS).predict(sparse.csr_array(X_IRIS))
+    assert state() == before
+
+
+def test_labels_of_many_rows_are_predicted_in_blocks(monkeypatch):
+    model = TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
+    expected = model.predict(X_IRIS), model.predict_proba(X_IRIS)
+    monkeypatch.setattr("torchlogreg.validation._BLOCK_ENTRIES", 30)
+    for X in (X_IRIS, torch.from_numpy(X_IRIS), sparse.csr_array(X_IRIS)):
+        assert_array_equal(np.asarray(model.predict(X)), expected[0])
+        assert_allclose(np.asarray(model.predict_proba(X)), expected[1])
