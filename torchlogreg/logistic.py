@@ -232,7 +232,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         self.coef_ = _outgoing(coef[:, :n_features].clone(), data.is_tensor)
         self.intercept_ = _outgoing(intercept.clone(), data.is_tensor)
         self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
-        self.optimality_ = float(net.optimizer_.optimality.amax())
+        self.optimality_ = max(net.optimizer_.optimality)
         self.solver_ = solver.name
         self.net_ = net
         self._warn_unless_minimum(net, rows)

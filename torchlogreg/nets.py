@@ -77,7 +77,7 @@ class LogisticNet(skorch.NeuralNet):
         """Make one solver iteration on the whole data."""
         loss: Tensor = self.optimizer_.step(self.objective_)
         self.history.record("train_loss", loss.item())
-        self.history.record("optimality", self.optimizer_.optimality.amax().item())
+        self.history.record("optimality", max(self.optimizer_.optimality))
         return {"loss": loss, "y_pred": None}
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:

@@ -41,6 +41,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -48,6 +49,9 @@ from torch import Tensor, nn
 
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
+
+_CHUNK_ENTRIES = 2**21
+"""Most entries of the weighted rows that are held at once when a Hessian is formed."""
 
 
 class RowBlock(Protocol):
@@ -155,22 +159,25 @@ class Objective:
     def hessian(self, point: Point) -> Tensor:
         """Hessian at ``point`` over the flattened coefficients, shape (B, R * D, R * D).
 
-        Column r of every row's R x R Hessian weights the rows of X for the blocks (r, r) and
-        below; the blocks above are their mirror image.
+        Every row's R x R Hessian weights the rows of X, once for each pair of outputs: the
+        blocks (r, s) and (s, r) are the same symmetric D x D matrix.
         """
         B, R, D = point.coef.shape
-        hessian = point.coef.new_zeros(B, R, D, R, D)
+        first, second, pair_of = _pairs(R, point.coef.device)
+        identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device)
+        blocks = point.coef.new_zeros(B, len(first) * D, D)
         for block, eta in zip(self.blocks, point.eta, strict=True):
+            curvature = self.family.curvature(eta).unsqueeze(-2)
+            pairs = self.family.curvature_product(curvature, identity)[..., first, second]
+            pairs = pairs * block.weight.unsqueeze(-1)
             X = block.design(D)
-            curvature = self.family.curvature(eta)
-            for r in range(R):
-                unit = torch.zeros_like(eta)
-                unit[..., r] = block.weight
-                column = self.family.curvature_product(curvature, unit)[..., r:]
-                weighted = (column.unsqueeze(-1) * X.unsqueeze(-2)).flatten(-2)
-                hessian[:, r:, :, r, :] += (weighted.mT @ X).unflatten(-2, (R - r, D))
-        hessian = hessian.view(B, R * D, R * D).tril()
-        hessian = hessian + hessian.tril(-1).mT
+            n_chunks = math.ceil(pairs.numel() * D / _CHUNK_ENTRIES)
+            for X_rows, rows in zip(X.chunk(n_chunks), pairs.chunk(n_chunks, 1), strict=True):
+                weighted = (rows.unsqueeze(-1) * X_rows.unsqueeze(-2)).flatten(-2)
+                blocks += weighted.mT @ X_rows
+        hessian: Tensor = (
+            blocks.unflatten(1, (-1, D))[:, pair_of].transpose(2, 3).reshape(B, R * D, R * D)
+        )
         ridge = self.penalty.gradient(self._weights(torch.ones_like(point.coef)))
         hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))[..., : ridge.shape[-1]] += ridge
         return hessian
@@ -283,3 +290,12 @@ class PenalizedLoss(nn.Module):
         """Mean loss of the logits (..., n, R), without the penalty."""
         loss, _ = self.family.loss_and_residual(eta, self.family.encode(codes, eta.dtype))
         return loss.mean()
+
+
+@cache
+def _pairs(R: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """All pairs r <= s of outputs, and the table (R, R) of their positions in that order."""
+    first, second = torch.triu_indices(R, R, device=device)
+    position = torch.empty(R, R, dtype=torch.int64, device=device)
+    position[first, second] = position[second, first] = torch.arange(len(first), device=device)
+    return first, second, position

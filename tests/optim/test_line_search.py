@@ -49,7 +49,7 @@ class Curve:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_strong_wolfe_conditions_hold(name, first, c2):
     curve = Curve(FUNCTIONS[name])
-    trial = wolfe_search(curve, torch.full((1,), first, dtype=torch.float64), c2=c2)
+    trial = wolfe_search(curve, first, c2=c2)
     rounding = 4 * torch.finfo(torch.float64).eps * curve.origin.value.abs()
     bound = curve.origin.value + 1e-4 * trial.step * curve.slope + rounding
     assert (trial.value <= bound).all()
@@ -59,16 +59,16 @@ def test_strong_wolfe_conditions_hold(name, first, c2):
 
 def test_lines_are_searched_independently():
     functions = [FUNCTIONS[name] for name in ("parabola", "far parabola", "quartic")]
-    first = torch.ones(3, dtype=torch.float64)
+    first = 1.0
     together = wolfe_search(Curve(*functions), first, c2=0.1)
     for b, function in enumerate(functions):
-        alone = wolfe_search(Curve(function), first[:1], c2=0.1)
+        alone = wolfe_search(Curve(function), first, c2=0.1)
         assert together.step[b] == alone.step[0]
 
 
 def test_infinite_values_are_backed_away_from():
     curve = Curve(lambda t: -torch.log(1 - t) - 5 * t)
-    trial = wolfe_search(curve, torch.full((1,), 1.0, dtype=torch.float64))
+    trial = wolfe_search(curve, 1.0)
     assert trial.value.isfinite().all()
     assert (trial.value < curve.origin.value).all()
 
@@ -77,5 +77,5 @@ def test_a_line_that_cannot_be_descended_gives_step_zero():
     """A slope that is wrong, as rounding can make it, must not raise the objective."""
     curve = Curve(lambda t: 10 * t)
     curve.slope = torch.full((1,), -1.0, dtype=torch.float64)
-    trial = wolfe_search(curve, torch.ones(1, dtype=torch.float64))
+    trial = wolfe_search(curve, 1.0)
     assert trial.step.item() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.optim.line_search import wolfe_search
-from torchlogreg.optim.protocol import Point, SmoothObjective
+from torchlogreg.optim.protocol import Line, Point, SmoothObjective
 
 
 class FullBatchOptimizer(torch.optim.Optimizer):
@@ -47,8 +48,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     is_finished = False
     """Whether every problem is solved or stalled."""
 
-    optimality: Tensor = torch.tensor([torch.inf])
-    """Gradient norm (B,) after the last step: the maximum of the absolute values."""
+    optimality: tuple[float, ...] = (math.inf,)
+    """Gradient norm of each problem after the last step: the largest absolute value."""
 
     point: Point | None = None
     """The objective at the parameter after the last step."""
@@ -72,7 +73,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     @property
     def is_converged(self) -> bool:
         """Whether every problem is solved to ``tol``."""
-        return bool((self.optimality <= self._tol).all())
+        return max(self.optimality) <= self._tol
 
     @abstractmethod
     def _direction(
@@ -106,13 +107,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             point = objective.at(objective.fix_gauge(param.detach()))
             self._judge(point, memory)
         if not self.is_finished:
-            direction = self._direction(objective, point, memory)
-            slope = (point.grad * direction).sum((-2, -1))
-            direction = torch.where((slope < 0)[:, None, None], direction, -point.grad)
-            direction = direction * ~self._is_done(memory)[:, None, None]
-            line = objective.along(point, direction)
-            first_step = torch.full_like(point.value, self.param_groups[0]["lr"])
-            trial = wolfe_search(line, first_step, c2=self.c2)
+            line = self._line(objective, point, memory)
+            trial = wolfe_search(line, self.param_groups[0]["lr"], c2=self.c2)
             new_point = line.point(trial)
             self._remember(memory, point, new_point)
             self._judge(new_point, memory)
@@ -130,27 +126,44 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _tol(self) -> float:
         return float(self.param_groups[0]["tol"])
 
-    def _is_done(self, memory: dict[str, Any]) -> Tensor:
-        """Which problems (B,) are solved or stalled."""
-        is_stalled: Tensor = memory["n_stagnant"] >= self.patience
-        return is_stalled | (self.optimality <= self._tol)
+    def _line(self, objective: SmoothObjective, point: Point, memory: dict[str, Any]) -> Line:
+        """Line along the direction, or along the gradient where the direction is uphill."""
+        done = self._done(memory)
+        direction = self._direction(objective, point, memory)
+        if any(done):
+            direction = direction * direction.new_tensor(done)[:, None, None].logical_not()
+        line = objective.along(point, direction)
+        if all(slope < 0 or is_done for slope, is_done in zip(line.slope, done, strict=True)):
+            return line
+        is_downhill = (line.slope <= 0)[:, None, None]
+        return objective.along(point, torch.where(is_downhill, direction, -point.grad))
+
+    def _done(self, memory: dict[str, Any]) -> list[bool]:
+        """Which problems are solved or stalled."""
+        return [
+            optimality <= self._tol or n_stagnant >= self.patience
+            for optimality, n_stagnant in zip(self.optimality, memory["n_stagnant"], strict=True)
+        ]
 
     def _judge(self, point: Point, memory: dict[str, Any]) -> None:
-        """Note the gradient norm and for how long neither it nor the value has improved."""
-        self.optimality = point.grad.abs().amax((-2, -1))
-        if "n_stagnant" not in memory:
-            memory["best_value"] = torch.full_like(point.value, torch.inf)
-            memory["best_optimality"] = torch.full_like(point.value, torch.inf)
-            memory["n_stagnant"] = torch.zeros_like(point.value, dtype=torch.int64)
-        best_value, best_optimality = memory["best_value"], memory["best_optimality"]
-        resolution = 2 * torch.finfo(point.value.dtype).eps * point.value.abs()
-        improves = (point.value < best_value - resolution) | (
-            self.optimality < 0.9 * best_optimality
-        )
-        memory["best_value"] = torch.where(improves, point.value, best_value)
-        memory["best_optimality"] = torch.minimum(self.optimality, best_optimality)
-        memory["n_stagnant"] = torch.where(improves, 0, memory["n_stagnant"] + 1)
-        self.is_finished = bool(self._is_done(memory).all())
+        """Note the gradient norm, and for how long neither it nor the value has improved.
+
+        An improvement is a lower value than ever, by more than rounding, or a gradient norm
+        smaller than ever by a tenth.
+        """
+        norms = point.grad.abs().amax((-2, -1))
+        values, norms = torch.stack((point.value, norms)).tolist()
+        self.optimality = tuple(norms)
+        resolution = 2 * torch.finfo(point.value.dtype).eps
+        best = memory.get("best", [(math.inf, math.inf)] * len(values))
+        n_stagnant = memory.get("n_stagnant", [0] * len(values))
+        for b, (value, norm) in enumerate(zip(values, norms, strict=True)):
+            best_value, best_norm = best[b]
+            improves = value + resolution * abs(value) < best_value or norm < 0.9 * best_norm
+            best[b] = (value if improves else best_value, min(norm, best_norm))
+            n_stagnant[b] = 0 if improves else n_stagnant[b] + 1
+        memory["best"], memory["n_stagnant"] = best, n_stagnant
+        self.is_finished = all(self._done(memory))
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""

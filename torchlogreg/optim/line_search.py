@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
+
 import torch
-from torch import Tensor
 
 from torchlogreg.optim.protocol import Line, Trial
 
 
 def wolfe_search(
-    line: Line, step: Tensor, *, c1: float = 1e-4, c2: float = 0.9, max_trials: int = 40
+    line: Line, first_step: float, *, c1: float = 1e-4, c2: float = 0.9, max_trials: int = 40
 ) -> Trial:
     """Find step lengths that satisfy the strong Wolfe conditions, for B lines in lockstep.
-
-    On a convex function the slope rises along the line, so that its sign tells on which side
-    of the minimum a trial lies. The search keeps a bracket [low, high] with a negative slope
-    at low, moves by the Illinois variant of the secant rule on the slope, never closer than a
-    tenth of the bracket to its ends, and grows tenfold at most while there is no upper end.
 
     Parameters
     ----------
     line : Line
         The lines, with slopes that are negative, or zero where nothing should move.
-    step : Tensor of shape (B,)
+    first_step : float
         First trial.
     c1, c2 : float
         Constants of sufficient decrease and of curvature, ``0 < c1 < c2 < 1``.
@@ -37,8 +34,8 @@ def wolfe_search(
 
     Notes
     -----
-    The decrease is required only up to rounding of the objective, as in the approximate Wolfe
-    conditions: close to the minimum the slope is far more exact than the value.
+    The brackets live on the host: a trial costs one transfer of 2 B numbers, whatever the
+    device, and the rules are written for one line.
 
     References
     ----------
@@ -48,42 +45,89 @@ def wolfe_search(
     .. [3] Dowell & Jarratt, A modified regula falsi method for computing the root of an
        equation, BIT 11 (1971).
     """
-    value_0, slope_0 = line.origin.value, line.slope
-    rounding = 4 * torch.finfo(step.dtype).eps * value_0.abs()
-    low, low_slope = torch.zeros_like(step), slope_0
-    high, high_slope = torch.full_like(step, torch.inf), torch.full_like(step, torch.inf)
-    was_short = torch.ones_like(step, dtype=torch.bool)
+    value_0 = line.origin.value
+    resolution = torch.finfo(value_0.dtype).eps
+    searches = [
+        _Search(value, slope, first_step, c1, c2, rounding=4 * resolution * abs(value))
+        for value, slope in _transfer(value_0, line.slope)
+    ]
     for _ in range(max_trials):
-        trial = line.at(step)
-        decreases = trial.value <= value_0 + c1 * step * slope_0 + rounding
-        accepted = decreases & (trial.slope.abs() <= -c2 * slope_0)
-        if accepted.all():
+        trial = line.at(value_0.new_tensor([search.step for search in searches]))
+        for search, (value, slope) in zip(
+            searches, _transfer(trial.value, trial.slope), strict=True
+        ):
+            search.judge(value, slope)
+        if all(search.is_accepted for search in searches):
             return trial
-        is_short = decreases & (trial.slope < 0)
-        # An end that is kept twice in a row loses half of its slope, lest the secant stick to it.
-        kept = torch.where(is_short == was_short, 0.5, 1.0).to(step.dtype)
-        low, low_slope = (
-            torch.where(is_short, step, low),
-            torch.where(is_short, trial.slope, kept * low_slope),
-        )
-        high, high_slope = (
-            torch.where(is_short, high, step),
-            torch.where(is_short, kept * high_slope, trial.slope),
-        )
-        was_short = is_short
-        step = torch.where(accepted, step, _next_step(low, low_slope, high, high_slope, slope_0))
-    return line.at(torch.where(accepted, step, low))
+    steps = [search.step if search.is_accepted else search.low for search in searches]
+    return line.at(value_0.new_tensor(steps))
 
 
-def _next_step(
-    low: Tensor, low_slope: Tensor, high: Tensor, high_slope: Tensor, slope_0: Tensor
-) -> Tensor:
-    """Secant step inside the bracket, or beyond ``low`` while there is no upper end."""
-    width = high - low
-    inside = low - low_slope * width / (high_slope - low_slope)
-    inside = torch.where(inside.isfinite(), inside, low + 0.5 * width)
-    inside = torch.minimum(torch.maximum(inside, low + 0.1 * width), high - 0.1 * width)
-    beyond = low * slope_0 / (slope_0 - low_slope)
-    beyond = torch.minimum(torch.maximum(beyond, 1.5 * low), 10 * low)
-    beyond = torch.where(beyond.isfinite(), beyond, 10 * low)
-    return torch.where(high.isinf(), beyond, inside)
+@dataclass
+class _Search:
+    """The search along one line.
+
+    On a convex function the slope rises along the line, so that its sign tells on which side
+    of the minimum a trial lies. The bracket [low, high] has a negative slope at low. The next
+    trial is the root of the secant of the slope, never closer than a tenth of the bracket to
+    its ends; without an upper end it goes tenfold at most. An end that stays twice in a row
+    loses half of its slope, lest the secant stick to it (the Illinois rule).
+
+    The decrease is required only up to ``rounding``: close to the minimum the slope is far
+    more exact than the value, as in the approximate Wolfe conditions.
+    """
+
+    value_0: float
+    slope_0: float
+    step: float
+    c1: float
+    c2: float
+    rounding: float
+    is_accepted: bool = False
+    low: float = 0.0
+    low_slope: float = field(init=False)
+    high: float = math.inf
+    high_slope: float = math.inf
+    was_short: bool = True
+
+    def __post_init__(self) -> None:
+        self.low_slope = self.slope_0
+
+    def judge(self, value: float, slope: float) -> None:
+        """Accept the trial at ``step``, or move an end of the bracket to it."""
+        if self.is_accepted:
+            return
+        bound = self.value_0 + self.c1 * self.step * self.slope_0 + self.rounding
+        decreases = value <= bound
+        if decreases and abs(slope) <= -self.c2 * self.slope_0:
+            self.is_accepted = True
+            return
+        is_short = decreases and slope < 0
+        kept = 0.5 if is_short == self.was_short else 1.0
+        if is_short:
+            self.low, self.low_slope, self.high_slope = self.step, slope, kept * self.high_slope
+        else:
+            self.high, self.high_slope, self.low_slope = self.step, slope, kept * self.low_slope
+        self.was_short = is_short
+        self.step = self._inside() if math.isfinite(self.high) else self._beyond()
+
+    def _inside(self) -> float:
+        """Root of the secant between the ends."""
+        width = self.high - self.low
+        rise = self.high_slope - self.low_slope
+        root = self.low - self.low_slope * width / rise if rise > 0 else math.nan
+        if not math.isfinite(root):
+            root = self.low + 0.5 * width
+        return min(max(root, self.low + 0.1 * width), self.high - 0.1 * width)
+
+    def _beyond(self) -> float:
+        """Root of the secant through the start and the lower end."""
+        rise = self.low_slope - self.slope_0
+        root = -self.low * self.slope_0 / rise if rise > 0 else math.inf
+        return min(max(root, 1.5 * self.low), 10 * self.low)
+
+
+def _transfer(value: torch.Tensor, slope: torch.Tensor) -> list[tuple[float, float]]:
+    """Bring values and slopes to the host in one go."""
+    values, slopes = torch.stack((value, slope)).tolist()
+    return list(zip(values, slopes, strict=True))
