@@ -1,0 +1,100 @@
+"""Iris, digits and MNIST next to scikit-learn: one table and two pictures.
+
+Run it with ``make demo``. MNIST takes part when it is at hand or can be downloaded.
+"""
+
+import time
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from sklearn.datasets import load_digits, load_iris
+from sklearn.inspection import DecisionBoundaryDisplay
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from torchlogreg import TorchLogisticRegression
+from torchlogreg.datasets import load_mnist
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+OUTPUT = Path("demo-output")
+
+
+def compare(name, X_train, X_test, y_train, y_test):
+    """Fit both estimators with their defaults; print a row of the table for each."""
+    for label, model in [
+        ("torchlogreg", TorchLogisticRegression()),
+        ("scikit-learn", LogisticRegression()),
+    ]:
+        if len(X_train) < 10_000:
+            model.fit(X_train, y_train)  # warm up
+        start = time.perf_counter()
+        model.fit(X_train, y_train)
+        seconds = time.perf_counter() - start
+        loss = log_loss(y_train, model.predict_proba(X_train))
+        loss += np.sum(np.square(model.coef_, dtype=float)) / (2 * model.C * len(X_train))
+        print(
+            f"{name:8} {label:14} {seconds * 1e3:10.1f} {loss:13.7f} {model.n_iter_[0]:11d}"
+            f" {model.score(X_test, y_test):14.4f}",
+            flush=True,
+        )
+
+
+def draw_iris(X, y, names):
+    """Save the decision regions of the two petal features."""
+    model = TorchLogisticRegression().fit(X[:, 2:], y)
+    display = DecisionBoundaryDisplay.from_estimator(
+        model, X[:, 2:], response_method="predict", alpha=0.4, xlabel=names[2], ylabel=names[3]
+    )
+    display.ax_.scatter(X[:, 2], X[:, 3], c=y, edgecolors="k")
+    display.ax_.set_title("Iris: decision regions")
+    display.figure_.savefig(OUTPUT / "iris-decision-regions.png", dpi=100)
+
+
+def draw_templates(X, y):
+    """Save the weights of every digit as a picture, with one symmetric scale."""
+    coef = TorchLogisticRegression(C=0.01).fit(X, y).coef_
+    figure, axes = plt.subplots(2, 5, figsize=(8, 3.6), layout="constrained")
+    limit = np.abs(coef).max()
+    for digit, ax in enumerate(axes.flat):
+        ax.imshow(coef[digit].reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.set(title=str(digit), xticks=[], yticks=[])
+    figure.savefig(OUTPUT / "digit-templates.png", dpi=100)
+
+
+def main():
+    """Print the table, search over C, save the pictures."""
+    warnings.simplefilter("ignore")  # scikit-learn's defaults stop short of convergence
+    OUTPUT.mkdir(exist_ok=True)
+    iris, digits = load_iris(), load_digits()
+    print("data     model             fit / ms     objective  iterations  test accuracy")
+    for name, data in [("Iris", iris), ("digits", digits)]:
+        compare(name, *train_test_split(data.data, data.target, random_state=0))
+    try:
+        X_train, y_train, X_test, y_test = load_mnist()
+    except FileNotFoundError as error:
+        print(f"MNIST is left out: {error}")
+    else:
+        compare("MNIST", X_train, X_test, y_train, y_test)
+
+    pipeline = make_pipeline(StandardScaler(), TorchLogisticRegression())
+    grid = {"torchlogisticregression__C": np.logspace(-3, 1, 5)}
+    search = GridSearchCV(pipeline, grid, cv=3).fit(iris.data, iris.target)
+    best = search.best_params_["torchlogisticregression__C"]
+    print(
+        f"\nGrid search over C, Iris, scaled: best C = {best:g}, accuracy {search.best_score_:.4f}"
+    )
+
+    draw_iris(iris.data, iris.target, iris.feature_names)
+    draw_templates(digits.data, digits.target)
+    print("Pictures:", *sorted(str(path) for path in OUTPUT.glob("*.png")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The package from outside: names, docstrings, README, examples, the demo."""
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import torchlogreg
+from torchlogreg.datasets import load_mnist
+
+ROOT = Path(__file__).parent.parent
+MODULES = ["torchlogreg"] + [
+    module.name for module in pkgutil.walk_packages(torchlogreg.__path__, "torchlogreg.")
+]
+
+
+def test_public_names():
+    assert set(torchlogreg.__all__) == {
+        "BinaryLogistic",
+        "MultinomialLogistic",
+        "TorchLogisticRegression",
+        "__version__",
+    }
+
+
+def test_version_comes_from_one_place():
+    assert version("torchlogreg") == torchlogreg.__version__
+
+
+def test_hard_dependencies_are_four():
+    names = [re.match(r"[\w-]+", text)[0] for text in requires("torchlogreg") if ";" not in text]
+    assert sorted(names) == ["numpy", "scikit-learn", "skorch", "torch"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings(module):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(importlib.import_module(module), optionflags=flags).failed == 0
+
+
+def test_every_parameter_is_documented():
+    estimator = torchlogreg.TorchLogisticRegression
+    for name in inspect.signature(estimator).parameters:
+        assert re.search(rf"^    {name} : ", estimator.__doc__, re.MULTILINE), name
+
+
+def test_optional_dependencies_are_not_imported():
+    code = (
+        "import sys, torchlogreg; "
+        "print([m for m in ('matplotlib', 'torchvision') if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+
+
+def code_blocks(page):
+    """All Python blocks of a page as one program: later blocks may use earlier ones."""
+    text = page.read_text()
+    if page.suffix == ".md":
+        return "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text)
+    return "\n".join(inspect.cleandoc(block) for block in blocks)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("page", [p for p in PAGES if code_blocks(p)], ids=lambda p: p.name)
+def test_code_of_a_page_runs(page):
+    exec(compile(code_blocks(page), page, "exec"), {})
+
+
+def run(script, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", str(script)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("plot_*.py")), ids=str)
+def test_example_runs(script, tmp_path):
+    assert len(script.read_text().splitlines()) < 80
+    result = run(script, tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_demo_without_mnist(tmp_path):
+    """With an empty data folder and no way out, it says so and does the rest."""
+    result = run(
+        ROOT / "examples" / "demo.py",
+        tmp_path,
+        TORCHLOGREG_DATA=str(tmp_path / "nothing"),
+        https_proxy="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "MNIST is left out: MNIST is not in" in result.stdout
+    for word in ("Iris", "digits", "best C", "iris-decision-regions.png", "digit-templates.png"):
+        assert word in result.stdout
+    assert len(list((tmp_path / "demo-output").glob("*.png"))) == 2
+
+
+def test_benchmark_command(tmp_path):
+    output = tmp_path / "results.json"
+    command = [sys.executable, "-m", "benchmarks", "--datasets", "wine", "--output", output]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "f - best f" in result.stdout
+    assert '"suboptimality"' in output.read_text()
+
+
+def test_mnist_is_the_real_one(mnist):
+    assert mnist.X_train.shape == (60_000, 784)
+    assert mnist.X_test.shape == (10_000, 784)
+    assert mnist.X_train.dtype == np.float32
+    assert (mnist.X_train.min(), mnist.X_train.max()) == (0, 1)
+    assert mnist.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+
+
+def test_missing_mnist_is_explained(tmp_path, monkeypatch):
+    for name in ("https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(FileNotFoundError, match="TORCHLOGREG_DATA"):
+        load_mnist(tmp_path)
+
+
+def test_mnist_is_solved_as_well_as_by_scikit_learn(mnist):
+    """The objective of scikit-learn's max_iter=1000 in float32, measured once: 0.23281."""
+    model = torchlogreg.TorchLogisticRegression().fit(mnist.X_train, mnist.y_train)
+    assert model.optimality_ <= model.tol
+    assert model.history_[-1, "train_loss"] < 0.2328
+    assert model.score(mnist.X_test, mnist.y_test) > 0.925
