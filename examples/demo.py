@@ -46,13 +46,23 @@ def compare(name, X_train, X_test, y_train, y_test):
         )
 
 
-def draw_iris(X, y, names):
+def draw_iris(X, y, features, classes):
     """Save the decision regions of the two petal features."""
     model = TorchLogisticRegression().fit(X[:, 2:], y)
+    colors = ["tab:blue", "tab:orange", "tab:green"]
     display = DecisionBoundaryDisplay.from_estimator(
-        model, X[:, 2:], response_method="predict", alpha=0.4, xlabel=names[2], ylabel=names[3]
+        model,
+        X[:, 2:],
+        grid_resolution=500,
+        response_method="predict",
+        multiclass_colors=colors,
+        alpha=0.3,
+        xlabel=features[2],
+        ylabel=features[3],
     )
-    display.ax_.scatter(X[:, 2], X[:, 3], c=y, edgecolors="k")
+    for code, (color, species) in enumerate(zip(colors, classes, strict=True)):
+        display.ax_.scatter(*X[y == code, 2:].T, color=color, edgecolors="k", label=species)
+    display.ax_.legend(loc="lower right")
     display.ax_.set_title("Iris: decision regions")
     display.figure_.savefig(OUTPUT / "iris-decision-regions.png", dpi=100)
 
@@ -60,11 +70,12 @@ def draw_iris(X, y, names):
 def draw_templates(X, y):
     """Save the weights of every digit as a picture, with one symmetric scale."""
     coef = TorchLogisticRegression(C=0.01).fit(X, y).coef_
-    figure, axes = plt.subplots(2, 5, figsize=(8, 3.6), layout="constrained")
+    figure, axes = plt.subplots(2, 5, figsize=(8, 3.9), layout="constrained")
     limit = np.abs(coef).max()
     for digit, ax in enumerate(axes.flat):
         ax.imshow(coef[digit].reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
         ax.set(title=str(digit), xticks=[], yticks=[])
+    figure.suptitle("Weights of the pixels: red speaks for the digit, blue against it")
     figure.savefig(OUTPUT / "digit-templates.png", dpi=100)
 
 
@@ -91,7 +102,7 @@ def main():
         f"\nGrid search over C, Iris, scaled: best C = {best:g}, accuracy {search.best_score_:.4f}"
     )
 
-    draw_iris(iris.data, iris.target, iris.feature_names)
+    draw_iris(iris.data, iris.target, iris.feature_names, iris.target_names)
     draw_templates(digits.data, digits.target)
     print("Pictures:", *sorted(str(path) for path in OUTPUT.glob("*.png")))
 
