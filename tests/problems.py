@@ -67,7 +67,7 @@ class Problem:
 
     def loss(self, coef: torch.Tensor) -> torch.Tensor:
         """The objective (B,) written with torch's own losses, for autograd."""
-        X = torch.cat([block.design(self.n_features) for block in self.rows().blocks])
+        X = torch.cat([block.design(self.n_features).T for block in self.rows().blocks])
         weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
         codes = torch.arange(self.n_rows) % self.n_classes
         weights = coef[..., : self.n_features]

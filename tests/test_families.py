@@ -12,11 +12,11 @@ EXTREME = [-1e4, -700.0, -30.0, 0.0, 30.0, 700.0, 1e4]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bernoulli_is_finite_and_exact_for_extreme_logits(dtype):
     family = Bernoulli()
-    eta = torch.tensor(EXTREME, dtype=dtype).reshape(1, -1, 1)
+    eta = torch.tensor(EXTREME, dtype=dtype).reshape(1, 1, -1)
     targets = family.encode(torch.ones(len(EXTREME), dtype=torch.int64), dtype)
     loss, residual = family.loss_and_residual(eta, targets)
     exact = torch.log1p(torch.exp(-eta.double().abs())) + (-eta.double()).clamp_min(0)
-    assert_close(loss.double(), exact.squeeze(-1), rtol=4 * torch.finfo(dtype).eps, atol=1e-44)
+    assert_close(loss.double(), exact.squeeze(-2), rtol=4 * torch.finfo(dtype).eps, atol=1e-44)
     assert residual.isfinite().all()
     assert family.log_proba(eta).isfinite().all()
 
@@ -33,20 +33,20 @@ def test_well_classified_rows_keep_a_residual():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_categorical_is_finite_for_extreme_logits(dtype):
     family = Categorical()
-    eta = torch.tensor([EXTREME, EXTREME[::-1]], dtype=dtype).unsqueeze(0)
+    eta = torch.tensor([EXTREME, EXTREME[::-1]], dtype=dtype).mT.unsqueeze(0)
     targets = family.encode(torch.tensor([0, 3]), dtype)
     loss, residual = family.loss_and_residual(eta, targets)
     assert loss.isfinite().all()
     assert residual.isfinite().all()
     assert family.log_proba(eta).isfinite().all()
-    assert_close(residual.sum(-1), torch.zeros(1, 2, dtype=dtype), atol=1e-6, rtol=0)
+    assert_close(residual.sum(-2), torch.zeros(1, 2, dtype=dtype), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("family", "n_classes"), [(Bernoulli(), 2), (Categorical(), 4)])
 def test_probabilities_agree_with_each_other_and_with_the_class(family, n_classes):
-    eta = torch.randn(50, family.n_outputs(n_classes), dtype=torch.float64)
+    eta = torch.randn(family.n_outputs(n_classes), 50, dtype=torch.float64)
     proba = family.proba(eta)
-    assert proba.shape == (50, n_classes)
-    assert_close(proba.sum(-1), torch.ones(50, dtype=torch.float64))
+    assert proba.shape == (n_classes, 50)
+    assert_close(proba.sum(0), torch.ones(50, dtype=torch.float64))
     assert_close(family.log_proba(eta), proba.log())
-    assert torch.equal(family.classify(eta), proba.argmax(-1))
+    assert torch.equal(family.classify(eta), proba.argmax(0))

@@ -29,7 +29,7 @@ class Rows:
     """Features (n, d)."""
 
     targets: Tensor
-    """Targets (n, 1)."""
+    """Targets (n,)."""
 
     weight: Tensor
     """Row weights (1 or B, n)."""
@@ -40,7 +40,7 @@ class Rows:
         return self.X.shape[1]
 
     def predictor(self, coef: Tensor) -> Tensor:
-        """Linear predictor (B, n, R)."""
+        """Linear predictor (B, R, n)."""
         return linear_predictor(self.X, coef)
 
 
@@ -49,12 +49,11 @@ class DenseRows(Rows):
     """Rows of a dense matrix."""
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residualᵀ X, shape (B, R, d)."""
-        B, n, R = residual.shape
-        return (residual.movedim(-2, -1).reshape(B * R, n) @ self.X).view(B, R, -1)
+        """Residual times X, shape (B, R, d)."""
+        return (residual.flatten(0, 1) @ self.X).view(*residual.shape[:2], -1)
 
     def design(self, n_columns: int) -> Tensor:
-        """Dense rows, with a column of ones if there is an intercept."""
+        """Dense columns (n_columns, n), with one of ones if there is an intercept."""
         return _with_ones(self.X, n_columns)
 
 
@@ -69,19 +68,18 @@ class SparseRows(Rows):
             return self.X.t().to_sparse_csr()
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residualᵀ X, shape (B, R, d)."""
-        B, n, R = residual.shape
-        return (self._transpose @ residual.movedim(-2, 0).reshape(n, B * R)).T.reshape(B, R, -1)
+        """Residual times X, shape (B, R, d)."""
+        return (self._transpose @ residual.flatten(0, 1).T).T.reshape(*residual.shape[:2], -1)
 
     def design(self, n_columns: int) -> Tensor:
-        """Dense rows, with a column of ones if there is an intercept."""
+        """Dense columns (n_columns, n), with one of ones if there is an intercept."""
         return _with_ones(self.X.to_dense(), n_columns)
 
 
 def _with_ones(X: Tensor, n_columns: int) -> Tensor:
-    """Append a column of ones to X unless it has ``n_columns`` already."""
+    """Transpose X, and append ones unless it has ``n_columns`` already: (n_columns, n)."""
     n, d = X.shape
-    return X if n_columns == d else torch.cat([X, X.new_ones(n, 1)], dim=1)
+    return X.T.contiguous() if n_columns == d else torch.cat([X.T, X.new_ones(1, n)])
 
 
 @contextmanager

@@ -24,13 +24,13 @@ class Family(Protocol):
         """Turn class codes 0..K-1 of shape (n,) into the targets of the other methods."""
 
     def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Negative log-likelihood (B, n) of each row and its gradient (B, n, R) in eta."""
+        """Negative log-likelihood (B, n) of each row and its gradient (B, R, n) in eta."""
 
     def curvature(self, eta: Tensor) -> Tensor:
-        """What :meth:`curvature_product` needs of eta, computed once: shape (B, n, R)."""
+        """What :meth:`curvature_product` needs of eta, computed once: shape (B, R, n)."""
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
-        """Product (B, n, R) of each row's R x R Hessian in eta with the vectors v."""
+        """Product (B, R, n) of each row's R x R Hessian in eta with the vectors v."""
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """The coefficients (..., R, D) of smallest norm with the same probabilities."""
@@ -39,10 +39,10 @@ class Family(Protocol):
         """Code (..., n) of the most probable class."""
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Probabilities (..., n, K) of all classes."""
+        """Probabilities (..., K, n) of all classes."""
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-probabilities (..., n, K) of all classes, finite for finite eta."""
+        """Log-probabilities (..., K, n) of all classes, finite for finite eta."""
 
 
 class Bernoulli:
@@ -57,13 +57,13 @@ class Bernoulli:
         return 1
 
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
-        """Signs -1 and +1, shape (n, 1)."""
-        return codes.to(dtype).mul_(2).sub_(1).unsqueeze(-1)
+        """Signs -1 and +1, shape (n,)."""
+        return codes.to(dtype).mul_(2).sub_(1)
 
     def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         r"""Loss :math:`\log(1 + e^{-m})` and residual :math:`\mp\sigma(-m)`."""
         margin = eta * targets
-        return -F.logsigmoid(margin).squeeze(-1), torch.sigmoid(-margin) * -targets
+        return -F.logsigmoid(margin).squeeze(-2), torch.sigmoid(-margin) * -targets
 
     def curvature(self, eta: Tensor) -> Tensor:
         r"""Variance :math:`\sigma(\eta)\,\sigma(-\eta)` of each row."""
@@ -79,15 +79,15 @@ class Bernoulli:
 
     def classify(self, eta: Tensor) -> Tensor:
         """The second class if its logit is positive."""
-        return (eta.squeeze(-1) > 0).to(torch.int64)
+        return (eta.squeeze(-2) > 0).to(torch.int64)
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Probabilities of both classes, shape (..., n, 2)."""
-        return torch.sigmoid(torch.cat([-eta, eta], dim=-1))
+        """Probabilities of both classes, shape (..., 2, n)."""
+        return torch.sigmoid(torch.cat([-eta, eta], dim=-2))
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-probabilities of both classes, shape (..., n, 2)."""
-        return F.logsigmoid(torch.cat([-eta, eta], dim=-1))
+        """Log-probabilities of both classes, shape (..., 2, n)."""
+        return F.logsigmoid(torch.cat([-eta, eta], dim=-2))
 
 
 class Categorical:
@@ -102,16 +102,16 @@ class Categorical:
         return n_classes
 
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
-        """Class codes as an index along the last axis, shape (n, 1)."""
-        return codes.to(torch.int64).unsqueeze(-1)
+        """Class codes as an index, shape (n,)."""
+        return codes.to(torch.int64)
 
     def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         r"""Loss :math:`-\log p_y` and residual :math:`p - e_y`."""
-        index = targets.expand(*eta.shape[:-1], 1)
-        log_proba = torch.log_softmax(eta, dim=-1)
-        loss = -log_proba.gather(-1, index).squeeze(-1)
+        index = targets.expand(*eta.shape[:-2], 1, -1)
+        log_proba = torch.log_softmax(eta, dim=-2)
+        loss = -log_proba.gather(-2, index).squeeze(-2)
         proba = log_proba.exp_()
-        return loss, proba.scatter_add_(-1, index, proba.new_full((), -1.0).expand(index.shape))
+        return loss, proba.scatter_add_(-2, index, proba.new_full((), -1.0).expand(index.shape))
 
     def curvature(self, eta: Tensor) -> Tensor:
         """The probabilities determine each row's Hessian."""
@@ -120,7 +120,7 @@ class Categorical:
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         r"""Product with :math:`\mathrm{diag}(p) - p p^\top`."""
         weighted = curvature * v
-        return weighted - curvature * weighted.sum(-1, keepdim=True)
+        return weighted - curvature * weighted.sum(-2, keepdim=True)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Centre the coefficients over the classes."""
@@ -128,15 +128,15 @@ class Categorical:
 
     def classify(self, eta: Tensor) -> Tensor:
         """The class of the largest logit."""
-        return eta.argmax(-1)
+        return eta.argmax(-2)
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Softmax over the classes, shape (..., n, K)."""
-        return torch.softmax(eta, dim=-1)
+        """Softmax over the classes, shape (..., K, n)."""
+        return torch.softmax(eta, dim=-2)
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-softmax over the classes, shape (..., n, K)."""
-        return torch.log_softmax(eta, dim=-1)
+        """Log-softmax over the classes, shape (..., K, n)."""
+        return torch.log_softmax(eta, dim=-2)
 
 
 def family_of(n_classes: int) -> Family:

@@ -251,8 +251,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         eta : ndarray or Tensor of shape (n,) or (n, K)
             For two classes the logit of ``classes_[1]``, otherwise one logit a class.
         """
-        eta = self._predict(X, lambda family, eta: eta)
-        return eta[:, 0] if eta.shape[1] == 1 else eta
+        return self._predict(X, lambda family, eta: eta[0] if eta.shape[0] == 1 else eta)
 
     def predict(self, X: Any) -> Any:
         """Return the most probable label of every row.
@@ -410,7 +409,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             )
 
     def _predict(self, X: Any, output: Any) -> Any:
-        """Apply ``output(family, eta)`` to the rows of X, block by block."""
+        """Apply ``output(family, eta)``, with eta of shape (R, n), to X block by block."""
         check_is_fitted(self, "coef_")
         X = check_features(self, X)
         is_tensor = isinstance(X, Tensor)
@@ -422,7 +421,8 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             dtype = torch.promote_types(features.dtype, coef.dtype)
             eta = linear_predictor(features.to(dtype), coef.to(dtype))
             outputs.append(output(family, eta))
-        return _outgoing(outputs[0] if len(outputs) == 1 else torch.cat(outputs), is_tensor)
+        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        return _outgoing(joined.mT.contiguous() if joined.ndim == 2 else joined, is_tensor)
 
     def _coef(self, device: torch.device) -> Tensor:
         """Weights and intercepts as one tensor of shape (R, d + 1)."""

@@ -18,8 +18,9 @@ def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
 
     Returns
     -------
-    eta : Tensor of shape (..., n, R)
-        All problems come out of a single product: B thin products would each read X anew.
+    eta : Tensor of shape (..., R, n)
+        All problems come out of a single product: B thin products would each read X anew. The
+        rows are last, so that what is done for each row runs over contiguous memory.
     """
     n, d = X.shape
     *batch, R, _ = coef.shape
@@ -30,7 +31,7 @@ def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
         eta = torch.addmm(coef[..., d].reshape(-1), X, weights.T)
     else:
         eta = X @ weights.T + coef[..., d].reshape(-1)
-    return eta.view(n, *batch, R).movedim(0, -2)
+    return eta.T.contiguous().view(*batch, R, n)
 
 
 class LogisticModule(nn.Module):
@@ -73,7 +74,7 @@ class LogisticModule(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits (..., n, R) of the rows of X (n, n_features)."""
-        return linear_predictor(X, self.coef)
+        return linear_predictor(X, self.coef).mT
 
     def extra_repr(self) -> str:
         """Describe the shape as ``torch.nn.Linear`` does."""

@@ -23,11 +23,11 @@ B              --              problems solved at once; they share X
 D              --              d + 1 with an intercept, d without
 ``X``          (n, d)          features, dense or CSR
 ``codes``      (n,)            class codes 0..K-1, int64
-``targets``    (n, 1)          the codes as the family wants them
+``targets``    (n,)            the codes as the family wants them
 ``weight``     (1 or B, n)     row weights w, non-negative, each problem's sum to one
 ``coef``       (B, R, D)       weights, the intercept in the last column
-``eta``        (B, n, R)       linear predictor (logits)
-``residual``   (B, n, R)       gradient of the row loss in eta
+``eta``        (B, R, n)       linear predictor (logits)
+``residual``   (B, R, n)       gradient of the row loss in eta
 ``value``      (B,)            objective
 ``grad``       (B, R, D)       gradient of the objective
 ``step``       (B,)            step length along a direction
@@ -59,7 +59,7 @@ class RowBlock(Protocol):
 
     @property
     def targets(self) -> Tensor:
-        """Targets (n, 1) of these rows."""
+        """Targets (n,) of these rows."""
 
     @property
     def weight(self) -> Tensor:
@@ -70,13 +70,13 @@ class RowBlock(Protocol):
         """Number d of columns."""
 
     def predictor(self, coef: Tensor) -> Tensor:
-        """Linear predictor (B, n, R) for coefficients (B, R, D)."""
+        """Linear predictor (B, R, n) for coefficients (B, R, D)."""
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residualᵀ X of each problem: (B, n, R) to (B, R, d)."""
+        """Residual times X of each problem: (B, R, n) to (B, R, d)."""
 
     def design(self, n_columns: int) -> Tensor:
-        """Dense rows (n, n_columns), with a column of ones if ``n_columns`` is d + 1."""
+        """Dense columns (n_columns, n), a column of ones appended if ``n_columns`` is d + 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Point:
     """Gradient (B, R, D)."""
 
     eta: Sequence[Tensor]
-    """Linear predictor (B, n, R), block by block."""
+    """Linear predictor (B, R, n), block by block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +110,10 @@ class Trial:
     """Derivative of the objective along the line (B,)."""
 
     eta: Sequence[Tensor]
-    """Linear predictor (B, n, R), block by block."""
+    """Linear predictor (B, R, n), block by block."""
 
     residual: Sequence[Tensor]
-    """Weighted residual (B, n, R), block by block."""
+    """Weighted residual (B, R, n), block by block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class Objective:
         residual = []
         for block, eta in zip(self.blocks, point.eta, strict=True):
             product = self.family.curvature_product(self.family.curvature(eta), block.predictor(v))
-            residual.append(product.mul_(block.weight.unsqueeze(-1)))
+            residual.append(product.mul_(block.weight.unsqueeze(-2)))
         return self._gradient(v, residual)
 
     def hessian(self, point: Point) -> Tensor:
@@ -164,22 +164,20 @@ class Objective:
         """
         B, R, D = point.coef.shape
         first, second, pair_of = _pairs(R, point.coef.device)
-        identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device)
+        identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device).unsqueeze(-1)
         blocks = point.coef.new_zeros(B, len(first) * D, D)
         for block, eta in zip(self.blocks, point.eta, strict=True):
-            curvature = self.family.curvature(eta).unsqueeze(-2)
-            pairs = self.family.curvature_product(curvature, identity)[..., first, second]
-            pairs = pairs * block.weight.unsqueeze(-1)
+            curvature = self.family.curvature(eta).unsqueeze(-3)
+            row_hessians = self.family.curvature_product(curvature, identity)
+            pairs = row_hessians[:, first, second] * block.weight.unsqueeze(-2)
             X = block.design(D)
             n_chunks = math.ceil(pairs.numel() * D / _CHUNK_ENTRIES)
-            for X_rows, rows in zip(X.chunk(n_chunks), pairs.chunk(n_chunks, 1), strict=True):
-                weighted = (rows.unsqueeze(-1) * X_rows.unsqueeze(-2)).flatten(-2)
-                blocks += weighted.mT @ X_rows
-        hessian: Tensor = (
-            blocks.unflatten(1, (-1, D))[:, pair_of].transpose(2, 3).reshape(B, R * D, R * D)
-        )
-        ridge = self.penalty.gradient(self._weights(torch.ones_like(point.coef)))
-        hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))[..., : ridge.shape[-1]] += ridge
+            for columns, w in zip(X.chunk(n_chunks, -1), pairs.chunk(n_chunks, -1), strict=True):
+                blocks += (w.unsqueeze(-2) * columns).flatten(1, 2) @ columns.T
+        by_pair: Tensor = blocks.unflatten(1, (-1, D))[:, pair_of]
+        hessian = by_pair.transpose(2, 3).reshape(B, R * D, R * D)
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
+        self._weights(diagonal).add_(self.penalty.curvature)
         return hessian
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
@@ -206,7 +204,7 @@ class Objective:
         for block, eta_block in zip(self.blocks, eta, strict=True):
             loss, residual = self.family.loss_and_residual(eta_block, block.targets)
             value = value + (loss * block.weight).sum(-1)
-            residuals.append(residual.mul_(block.weight.unsqueeze(-1)))
+            residuals.append(residual.mul_(block.weight.unsqueeze(-2)))
         return value, residuals
 
     def _gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
@@ -215,7 +213,7 @@ class Objective:
         weights = self._weights(gradient)
         for block, residual_block in zip(self.blocks, residual, strict=True):
             weights += block.adjoint(residual_block)
-            gradient[..., block.n_features :] += residual_block.sum(-2).unsqueeze(-1)
+            gradient[..., block.n_features :] += residual_block.sum(-1, keepdim=True)
         weights += self.penalty.gradient(self._weights(coef))
         return gradient
 
@@ -287,8 +285,8 @@ class PenalizedLoss(nn.Module):
         return Objective(blocks, self.family, self.penalty)
 
     def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
-        """Mean loss of the logits (..., n, R), without the penalty."""
-        loss, _ = self.family.loss_and_residual(eta, self.family.encode(codes, eta.dtype))
+        """Mean loss of the logits (..., n, R) of a module, without the penalty."""
+        loss, _ = self.family.loss_and_residual(eta.mT, self.family.encode(codes, eta.dtype))
         return loss.mean()
 
 

@@ -29,7 +29,12 @@ class L2:
 
     def gradient(self, weights: Tensor) -> Tensor:
         """Gradient in the weights, shape (B, R, d). The penalty's Hessian applied to them, too."""
-        return self.strength[:, None, None] * weights
+        return self.curvature * weights
+
+    @property
+    def curvature(self) -> Tensor:
+        """Diagonal of the Hessian in the weights, shape (B, 1, 1)."""
+        return self.strength[:, None, None]
 
 
 def l2_strength(C: Tensor, weight_sum: Tensor) -> Tensor:

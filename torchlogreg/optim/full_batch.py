@@ -133,7 +133,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if any(done):
             direction = direction * direction.new_tensor(done)[:, None, None].logical_not()
         line = objective.along(point, direction)
-        if all(slope < 0 or is_done for slope, is_done in zip(line.slope, done, strict=True)):
+        if all(
+            slope < 0 or is_done for slope, is_done in zip(line.slope.tolist(), done, strict=True)
+        ):
             return line
         is_downhill = (line.slope <= 0)[:, None, None]
         return objective.along(point, torch.where(is_downhill, direction, -point.grad))
