@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import EarlyStopping, EpochTimer
+from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
 
 from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
 
@@ -307,6 +307,21 @@ def test_nothing_global_changes():
     model.predict(X_IRIS)
     model.fit(sparse.csr_array(X_IRIS), Y_IRIS).predict(sparse.csr_array(X_IRIS))
     assert state() == before
+
+
+def test_fit_and_predict_inside_of_inference_mode():
+    expected = TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
+    with torch.inference_mode():
+        model = TorchLogisticRegression().fit(torch.tensor(X_IRIS), Y_IRIS)
+        proba = model.predict_proba(torch.tensor(X_IRIS))
+    assert_allclose(proba.numpy(), expected.predict_proba(X_IRIS))
+    assert not model.coef_.is_inference()
+
+
+def test_callbacks_that_need_single_rows_are_refused_with_the_reason():
+    model = TorchLogisticRegression(callbacks=[EpochScoring("accuracy", on_train=True)])
+    with pytest.raises(TypeError, match=r"EpochScoring, cannot be used.*score after fit"):
+        model.fit(X_IRIS, Y_IRIS)
 
 
 def test_labels_of_many_rows_are_predicted_in_blocks(monkeypatch):

@@ -134,6 +134,14 @@ class RowBlocks(Dataset[Any]):
         """Return the number n of rows."""
         return self.n_rows
 
+    def __getitem__(self, index: Any) -> Any:
+        """Refuse: the rows are read all at once."""
+        raise TypeError(
+            "The full-batch solvers read all rows at once. A callback that predicts row by row "
+            "during the fit, such as EpochScoring, cannot be used with them: score after fit, "
+            "or watch 'train_loss' or 'optimality' in the history."
+        )
+
 
 class WholeBatch:
     """Iterator factory for skorch whose epoch is a single batch: the data set itself."""

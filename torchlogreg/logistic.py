@@ -182,7 +182,9 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         self.device = device
         self.callbacks = callbacks
 
+    # Within torch.inference_mode, parameters would not know of their changes.
     @_fit_context(prefer_skip_nested_validation=True)
+    @torch.inference_mode(False)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TorchLogisticRegression:
         """Fit the model.
 
@@ -214,26 +216,18 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             reached, or if there is no minimiser: ``C=np.inf`` on separable data.
         """
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-        n_classes, n_features = len(data.classes), data.X.shape[1]
-        family = family_of(n_classes)
+        family = family_of(len(data.classes))
         rows = RowBlocks(data.X, data.codes, data.sample_weight, family)
-        n_outputs = family.n_outputs(n_classes)
-        solver = resolve(self.solver, n_outputs * (n_features + self.fit_intercept))
-        net = self._make_net(rows, family, n_outputs, data, solver)
-        net.initialize()
-        if self.warm_start and hasattr(self, "coef_"):
-            with torch.no_grad():
-                net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
-        net.partial_fit(rows)
+        net = self._train(data, rows, family)
 
         coef = net.module_.coef.detach()[0]
-        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(n_outputs)
+        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
         self.classes_ = data.classes
-        self.coef_ = _outgoing(coef[:, :n_features].clone(), data.is_tensor)
+        self.coef_ = _outgoing(coef[:, : rows.n_features].clone(), data.is_tensor)
         self.intercept_ = _outgoing(intercept.clone(), data.is_tensor)
         self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
         self.optimality_ = max(net.optimizer_.optimality)
-        self.solver_ = solver.name
+        self.solver_ = self._resolve_solver(data, family).name
         self.net_ = net
         self._warn_unless_minimum(net, rows)
         return self
@@ -342,15 +336,14 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         return self.net_.history
 
-    def _make_net(
-        self, rows: RowBlocks, family: Family, n_outputs: int, data: TrainingData, solver: Solver
-    ) -> LogisticNet:
-        """Translate scikit-learn's parameters into those of a skorch net."""
+    def _train(self, data: TrainingData, rows: RowBlocks, family: Family) -> LogisticNet:
+        """Translate scikit-learn's parameters into those of a skorch net, and train it."""
+        solver = self._resolve_solver(data, family)
         C = torch.full_like(rows.weight_sum, self.C)
-        return LogisticNet(
+        net = LogisticNet(
             module_class(len(data.classes)),
             module__n_features=rows.n_features,
-            module__n_outputs=n_outputs,
+            module__n_outputs=family.n_outputs(len(data.classes)),
             module__bias=self.fit_intercept,
             module__batch_shape=(1,),
             module__device=data.X.device,
@@ -365,6 +358,16 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             verbose=self.verbose,
             device=str(data.X.device),
         )
+        net.initialize()
+        if self.warm_start and hasattr(self, "coef_"):
+            with torch.no_grad():
+                net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
+        return net.partial_fit(rows)
+
+    def _resolve_solver(self, data: TrainingData, family: Family) -> Solver:
+        """Solver of the parameter ``solver``, for this data."""
+        n_columns = data.X.shape[1] + self.fit_intercept
+        return resolve(self.solver, family.n_outputs(len(data.classes)) * n_columns)
 
     def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
         """Coefficients of the previous fit, for a parameter like ``coef`` (1, R, D)."""

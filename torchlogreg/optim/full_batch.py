@@ -131,11 +131,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         done = self._done(memory)
         direction = self._direction(objective, point, memory)
         if any(done):
-            direction = direction * direction.new_tensor(done)[:, None, None].logical_not()
+            is_done = torch.tensor(done, device=direction.device)[:, None, None]
+            direction = torch.where(is_done, 0, direction)
         line = objective.along(point, direction)
-        if all(
-            slope < 0 or is_done for slope, is_done in zip(line.slope.tolist(), done, strict=True)
-        ):
+        slopes = line.slope.tolist()
+        if all(slope < 0 or over for slope, over in zip(slopes, done, strict=True)):
             return line
         is_downhill = (line.slope <= 0)[:, None, None]
         return objective.along(point, torch.where(is_downhill, direction, -point.grad))
