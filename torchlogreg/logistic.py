@@ -452,4 +452,4 @@ def _device_of(array: Any) -> torch.device:
 
 def _warn(message: str) -> None:
     """Issue a ConvergenceWarning at the line that called ``fit``."""
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    warnings.warn(message, ConvergenceWarning, stacklevel=6)
