@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from torchlogreg.data import RowBlocks, quiet_sparse
+from torchlogreg.data import RowBlocks
 from torchlogreg.families import family_of
 from torchlogreg.modules import module_class
 from torchlogreg.objective import Objective
@@ -37,8 +37,7 @@ class Problem:
         weight = torch.rand(self.n_problems, self.n_rows, dtype=torch.float64, generator=generator)
         weight[:, ::7] = 0
         if self.sparse:
-            with quiet_sparse():
-                X = X.to_sparse_csr()
+            X = X.to_sparse_csr()
         return RowBlocks(
             X,
             codes,
@@ -67,7 +66,7 @@ class Problem:
 
     def loss(self, coef: torch.Tensor) -> torch.Tensor:
         """The objective (B,) written with torch's own losses, for autograd."""
-        X = torch.cat([block.design(self.n_features).T for block in self.rows().blocks])
+        X = torch.cat([block.X.to_dense() for block in self.rows().blocks])
         weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
         codes = torch.arange(self.n_rows) % self.n_classes
         weights = coef[..., : self.n_features]

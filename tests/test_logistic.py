@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import EarlyStopping, EpochScoring, EpochTimer
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
 from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
 
@@ -129,7 +130,9 @@ def test_without_intercept(binary):
     X, y = binary
     model = TorchLogisticRegression(fit_intercept=False).fit(X, y)
     assert_array_equal(model.intercept_, [0.0])
-    assert model.module_.bias == 0
+    assert model.module_.bias is None
+    logits = model.module_(torch.from_numpy(X)).detach().numpy()
+    assert_allclose(logits[:, 0], model.decision_function(X))
 
 
 @over_solvers
@@ -150,9 +153,7 @@ def test_tensors_in_tensors_out(solver, sparse_layout, binary):
     expected = TorchLogisticRegression(solver=solver).fit(X, y)
     X_tensor = torch.from_numpy(X)
     if sparse_layout:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            X_tensor = X_tensor.to_sparse_csr()
+        X_tensor = X_tensor.to_sparse_csr()
     model = TorchLogisticRegression(solver=solver).fit(X_tensor, torch.from_numpy(y))
     for name in ("decision_function", "predict", "predict_proba", "predict_log_proba"):
         output = getattr(model, name)(X_tensor)
@@ -322,6 +323,87 @@ def test_callbacks_that_need_single_rows_are_refused_with_the_reason():
     model = TorchLogisticRegression(callbacks=[EpochScoring("accuracy", on_train=True)])
     with pytest.raises(TypeError, match=r"EpochScoring, cannot be used.*score after fit"):
         model.fit(X_IRIS, Y_IRIS)
+
+
+class Raiser(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        raise RuntimeError("from a callback")
+
+
+def test_failed_refit_leaves_everything_as_it_was():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X_IRIS, columns=list("abcd"))
+    model = TorchLogisticRegression(callbacks=[]).fit(frame, Y_IRIS)
+    before = vars(model).copy()
+    model.callbacks.append(Raiser())
+    with pytest.raises(RuntimeError, match="from a callback"):
+        model.fit(X_IRIS[:, :2], Y_IRIS)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert model.score(frame, Y_IRIS) > 0.95
+
+
+class Tamperer(Callback):
+    def on_train_end(self, net, **kwargs):
+        with torch.no_grad():
+            net.module_.coef.zero_()
+
+
+def test_optimality_is_that_of_the_coefficients_whoever_changed_them():
+    model = TorchLogisticRegression(callbacks=[Tamperer()])
+    with pytest.warns(ConvergenceWarning, match="gradient norm is"):
+        model.fit(X_IRIS, Y_IRIS)
+    residual = np.full((150, 3), 1 / 3) - np.eye(3)[Y_IRIS]
+    assert_allclose(model.optimality_, np.abs(residual.T @ X_IRIS / 150).max())
+
+
+def test_callbacks_may_be_a_tuple_and_are_checked():
+    TorchLogisticRegression(callbacks=(EpochTimer(),)).fit(X_IRIS, Y_IRIS)
+    with pytest.raises(ValueError, match=r"entry 'print'; instances of skorch.callbacks.Callback"):
+        TorchLogisticRegression(callbacks=["print"]).fit(X_IRIS, Y_IRIS)
+
+
+@over_solvers
+def test_extreme_penalties_and_weights_in_float32(solver):
+    X = X_IRIS.astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for C in (1e40, 1e-40):
+            model = TorchLogisticRegression(C, solver=solver).fit(X, Y_IRIS)
+            assert np.isfinite(model.coef_).all()
+    plain = TorchLogisticRegression(C=np.inf, solver=solver, max_iter=5)
+    for weight in (1e39, 1e-46):
+        with pytest.warns(ConvergenceWarning):
+            expected = plain.fit(X, Y_IRIS).coef_
+        with pytest.warns(ConvergenceWarning):
+            model = plain.fit(X, Y_IRIS, sample_weight=np.full(150, weight))
+        assert_allclose(model.coef_, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_overflow_is_an_error_not_a_model():
+    with pytest.raises(ValueError, match=r"coefficients overflow.*Scale the columns"):
+        TorchLogisticRegression().fit(X_IRIS * 1e200, Y_IRIS)
+
+
+@over_solvers
+def test_autocast_does_not_reach_the_solver(solver):
+    X = X_IRIS.astype(np.float32)
+    expected = TorchLogisticRegression(solver=solver).fit(X, Y_IRIS)
+    with torch.autocast("cpu", torch.bfloat16):
+        model = TorchLogisticRegression(solver=solver).fit(X, Y_IRIS)
+        proba = model.predict_proba(X)
+    assert_allclose(proba, expected.predict_proba(X), atol=1e-6)
+
+
+def test_sparse_fits_in_threads_leave_the_warnings_filter_alone():
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        fits = [
+            pool.submit(TorchLogisticRegression().fit, sparse.csr_array(X_IRIS), Y_IRIS)
+            for _ in range(20)
+        ]
+    assert all(fit.result().score(X_IRIS, Y_IRIS) > 0.95 for fit in fits)
+    assert list(warnings.filters) == before
 
 
 def test_labels_of_many_rows_are_predicted_in_blocks(monkeypatch):

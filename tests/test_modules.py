@@ -53,3 +53,14 @@ def test_repr_names_the_shape():
     assert repr(MultinomialLogistic(4, 3)) == (
         "MultinomialLogistic(n_features=4, n_outputs=3, bias=True)"
     )
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (5, 3), (4,), (2, 5, 4)])
+def test_rows_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"X has the shape .*takes rows of 4 features"):
+        MultinomialLogistic(4, 3)(torch.ones(shape))
+
+
+def test_sizes_are_positive():
+    with pytest.raises(ValueError, match="n_features=-1"):
+        BinaryLogistic(-1)

@@ -98,15 +98,20 @@ class Interrupter(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_control_c_reaches_the_user():
+def own_handler(number, frame):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, own_handler])
+def test_control_c_reaches_the_user(handler):
     problem = Problem(3, 1)
     net = make_net(problem, callbacks=[Interrupter()], optimizer__tol=0.0)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    previous = signal.signal(signal.SIGINT, handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             net.fit(problem.rows())
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, previous)
     assert len(net.history) == 3
     assert not hasattr(net, "objective_")
 

@@ -41,6 +41,15 @@ def test_hessian_matches_autograd(problem):
 
 
 @over_cases
+def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch):
+    objective = problem.objective()
+    point = objective.at(problem.coef())
+    whole = objective.hessian(point)
+    monkeypatch.setattr("torchlogreg.objective._CHUNK_ENTRIES", 500)
+    assert_close(objective.hessian(point), whole, **TIGHT)
+
+
+@over_cases
 def test_line_is_the_objective_along_a_direction(problem):
     coef, direction = problem.coef(), problem.coef(seed=2)
     step = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)

@@ -4,31 +4,35 @@ import numpy as np
 import pytest
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.solvers import NEWTON_MAX_COEF, SOLVERS, resolve
+from torchlogreg.solvers import NEWTON_MAX_COEF, NEWTON_MAX_WORK, SOLVERS, resolve
 
 
 def test_names_are_their_keys():
     assert all(name == solver.name for name, solver in SOLVERS.items())
-    assert all(resolve(name, 10**9).name == name for name in SOLVERS)
+    assert all(resolve(name, 10**9, 10**9).name == name for name in SOLVERS)
 
 
 @pytest.mark.parametrize(
-    ("n_features", "n_classes", "expected"),
+    ("n_rows", "n_features", "n_classes", "expected"),
     [
-        (NEWTON_MAX_COEF - 1, 2, "newton-cholesky"),
-        (NEWTON_MAX_COEF, 2, "lbfgs"),
-        (NEWTON_MAX_COEF // 3 - 1, 3, "newton-cholesky"),
-        (NEWTON_MAX_COEF // 3, 3, "lbfgs"),
+        (30, NEWTON_MAX_COEF - 1, 2, "newton-cholesky"),
+        (30, NEWTON_MAX_COEF, 2, "lbfgs"),
+        (30, NEWTON_MAX_COEF // 3 - 1, 3, "newton-cholesky"),
+        (30, NEWTON_MAX_COEF // 3, 3, "lbfgs"),
+        (int(NEWTON_MAX_WORK) // 100, 9, 2, "newton-cholesky"),
+        (int(NEWTON_MAX_WORK) // 100 + 1, 9, 2, "lbfgs"),
     ],
 )
-def test_auto_goes_by_the_number_of_coefficients(n_features, n_classes, expected):
+def test_auto_goes_by_the_cost_of_a_hessian(n_rows, n_features, n_classes, expected):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(30, n_features)), np.arange(30) % n_classes
-    assert TorchLogisticRegression().fit(X, y).solver_ == expected
+    X, y = rng.normal(size=(n_rows, n_features)), np.arange(n_rows) % n_classes
+    assert TorchLogisticRegression(tol=0.1).fit(X, y).solver_ == expected
 
 
-def test_docstring_states_the_threshold():
-    assert f"up to {NEWTON_MAX_COEF} coefficients" in TorchLogisticRegression.__doc__
+def test_docstring_states_the_thresholds():
+    text = TorchLogisticRegression.__doc__
+    assert f"up to P = {NEWTON_MAX_COEF} coefficients" in text
+    assert f"exceeds {NEWTON_MAX_WORK:.0e}".replace("+0", "") in text
 
 
 @pytest.mark.parametrize("name", SOLVERS)

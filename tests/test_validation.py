@@ -78,7 +78,7 @@ def test_bad_parameters_are_named_with_their_value(name, value):
         TorchLogisticRegression(**{name: value}).fit(X, Y)
 
 
-@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "meta"])
 def test_device_that_is_not_there_is_named(device):
     with pytest.raises(ValueError, match=rf"device='{device}' cannot be used here: .*Use 'cpu'"):
         TorchLogisticRegression(device=device).fit(X, Y)
@@ -122,7 +122,6 @@ def test_read_only_and_reversed_arrays_are_taken():
 
 
 def test_memory_of_a_read_only_array_outlives_it():
-    tensor = as_tensor(np.broadcast_to(np.arange(3.0), (2, 3)).copy(), CPU)
     read_only = np.arange(1e6)
     read_only.setflags(write=False)
     tensor = as_tensor(read_only, CPU)
@@ -143,3 +142,31 @@ def test_weights_multiply():
         TorchLogisticRegression(), X, Y, torch.from_numpy(weight), {0: 2.0, 2: 0.5}, None
     )
     np.testing.assert_allclose(data.sample_weight.numpy(), weight * np.array([2.0, 1.0, 0.5])[Y])
+
+
+@pytest.mark.parametrize("class_weight", [{0: -0.5}, {0: np.nan}, {0: np.inf}])
+def test_class_weights_out_of_range_are_refused(class_weight):
+    with pytest.raises(ValueError, match=r"class_weight=\{0: .*negative or not finite"):
+        TorchLogisticRegression(class_weight=class_weight).fit(X, Y)
+
+
+def test_balanced_weights_of_a_class_without_weight():
+    weight = np.where(Y == 0, 0.0, 1.0)
+    data = check_training_data(TorchLogisticRegression(), X, Y, weight, "balanced", None)
+    np.testing.assert_allclose(np.unique(data.sample_weight[Y > 0]), 2 / 3)
+    assert (data.sample_weight[Y == 0] == 0).all()
+
+
+def test_weights_and_labels_in_any_container():
+    pd = pytest.importorskip("pandas")
+    expected = TorchLogisticRegression().fit(X, Y).coef_
+    read_only = pd.Series(np.ones(150))
+    labels = torch.as_tensor(Y).to(torch.bfloat16)
+    model = TorchLogisticRegression().fit(X, labels, sample_weight=read_only)
+    np.testing.assert_allclose(model.coef_, expected)
+
+
+def test_unaligned_arrays_are_copied():
+    record = np.zeros(150, [("flag", "i1"), ("x", "f8", (4,))])
+    record["x"] = X
+    np.testing.assert_array_equal(as_tensor(record["x"], CPU).numpy(), X)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,9 +51,9 @@ class DenseRows(Rows):
         """Residual times X, shape (B, R, d)."""
         return (residual.flatten(0, 1) @ self.X).view(*residual.shape[:2], -1)
 
-    def design(self, n_columns: int) -> Tensor:
-        """Dense columns (n_columns, n), with one of ones if there is an intercept."""
-        return _with_ones(self.X, n_columns)
+    def design(self, n_columns: int, start: int, stop: int) -> Tensor:
+        """Dense columns of some rows, with one of ones if there is an intercept."""
+        return _with_ones(self.X[start:stop], n_columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +63,23 @@ class SparseRows(Rows):
     @cached_property
     def _transpose(self) -> Tensor:
         # Xᵀ in CSR doubles the memory of X: a product with the CSC view takes 16 times as long.
-        with quiet_sparse():
-            return self.X.t().to_sparse_csr()
+        return self.X.t().to_sparse_csr()
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times X, shape (B, R, d)."""
         return (self._transpose @ residual.flatten(0, 1).T).T.reshape(*residual.shape[:2], -1)
 
-    def design(self, n_columns: int) -> Tensor:
-        """Dense columns (n_columns, n), with one of ones if there is an intercept."""
-        return _with_ones(self.X.to_dense(), n_columns)
+    def design(self, n_columns: int, start: int, stop: int) -> Tensor:
+        """Dense columns of some rows, with one of ones if there is an intercept."""
+        first = self.X.crow_indices()[start : stop + 1]
+        entries = slice(int(first[0]), int(first[-1]))
+        some = torch.sparse_csr_tensor(
+            first - first[0],
+            self.X.col_indices()[entries],
+            self.X.values()[entries],
+            size=(len(first) - 1, self.X.shape[1]),
+        )
+        return _with_ones(some.to_dense(), n_columns)
 
 
 def _with_ones(X: Tensor, n_columns: int) -> Tensor:
@@ -82,12 +88,18 @@ def _with_ones(X: Tensor, n_columns: int) -> Tensor:
     return X.T.contiguous() if n_columns == d else torch.cat([X.T, X.new_ones(1, n)])
 
 
-@contextmanager
-def quiet_sparse() -> Iterator[None]:
-    """Leave out torch's notice that its sparse CSR tensors are in beta state."""
+def _make_first_sparse_tensor() -> None:
+    """Get over torch's notice, given once a process, that sparse CSR is in beta state.
+
+    Done on import: later, threads might be running, whose warnings filters are shared.
+    """
+    index = torch.zeros(2, dtype=torch.int64, device="cpu")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        yield
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(index, index[:0], index[:0], size=(1, 1))
+
+
+_make_first_sparse_tensor()
 
 
 class RowBlocks(Dataset[Any]):
@@ -116,10 +128,11 @@ class RowBlocks(Dataset[Any]):
         family: Family,
         block_size: int | None = None,
     ) -> None:
+        # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = torch.atleast_2d(sample_weight)
         self.weight_sum = weight.sum(-1)
         """Sum S of the row weights of each problem, shape (1 or B,)."""
-        weight = weight / self.weight_sum.unsqueeze(-1)
+        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, X.dtype)
         targets = family.encode(codes, X.dtype)
         self.n_rows, self.n_features = X.shape
         self.blocks: tuple[RowBlock, ...]

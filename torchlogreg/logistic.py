@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from skorch.history import History
 from torch import Tensor
 
@@ -63,8 +64,9 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
         - "lbfgs" reads the data twice an iteration and keeps ten pairs of vectors. Fits
           problems of any shape.
-        - "auto" takes "newton-cholesky" up to 300 coefficients (features plus intercept, times
-          classes if there are more than two) and "lbfgs" beyond.
+        - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
+          times classes if there are more than two) unless n P^2 exceeds 1e8 for n rows, and
+          "lbfgs" beyond.
     max_iter : int, default=None
         Most iterations; None for the solver's own limit (1000 for "lbfgs", 100 for
         "newton-cholesky").
@@ -92,8 +94,8 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
     n_iter_ : ndarray of shape (1,)
         Number of iterations.
     optimality_ : float
-        Largest absolute entry of the gradient at the solution, on the scale of ``tol``: the
-        certificate that it is the optimum.
+        Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
+        of ``tol``: it certifies how close to the optimum they are.
     n_features_in_ : int
         Number d of features.
     feature_names_in_ : ndarray of shape (d,)
@@ -101,7 +103,8 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
     solver_ : str
         The solver that was used.
     net_ : LogisticNet
-        The skorch net that was trained.
+        The skorch net that was trained, for its history and callbacks. It takes row blocks,
+        not arrays: to predict, use the estimator or ``module_``.
     history_ : skorch.history.History
         One row an iteration, with ``train_loss`` (the mean penalised loss) and
         ``optimality`` (the gradient norm).
@@ -193,7 +196,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         X : {array-like, sparse matrix, Tensor} of shape (n, d)
             Features.
         y : array-like or Tensor of shape (n,)
-            Labels: numbers, strings, booleans or other sortable objects.
+            Labels: integers, strings, booleans, or anything else scikit-learn takes as labels.
         sample_weight : array-like or Tensor of shape (n,), default=None
             Non-negative weights of the rows; a weight of 2 is the same as the row twice.
 
@@ -206,21 +209,37 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If a parameter is out of range, ``X`` is not a finite matrix, ``y`` has one class
-            only or is continuous, the weights are negative or all zero, or the device is not
-            there.
+            only or is continuous, the weights are negative or all zero, the device is not
+            there, or the coefficients overflow. The estimator then is as it was before.
 
         Warns
         -----
         ConvergenceWarning
             If ``max_iter`` or the floating-point precision ended the fit before ``tol`` was
-            reached, or if there is no minimiser: ``C=np.inf`` on separable data.
+            reached, or if ``C=np.inf`` and the solution separates all classes: then there is no
+            minimiser.
         """
+        before = self.__dict__.copy()
+        try:
+            return self._fit(X, y, sample_weight)
+        except BaseException:  # Ctrl-C, too, leaves the estimator as it was
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> TorchLogisticRegression:
+        """Validate, train, and write the results once."""
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         family = family_of(len(data.classes))
         rows = RowBlocks(data.X, data.codes, data.sample_weight, family)
         net = self._train(data, rows, family)
 
         coef = net.module_.coef.detach()[0]
+        if not coef.isfinite().all():
+            raise ValueError(
+                f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
+                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
+            )
         intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
         self.classes_ = data.classes
         self.coef_ = _outgoing(coef[:, : rows.n_features].clone(), data.is_tensor)
@@ -324,10 +343,14 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         coef = self._coef(_device_of(self.coef_))
         n_outputs, n_columns = coef.shape
         module = module_class(len(self.classes_))(
-            n_columns - 1, n_outputs, device=coef.device, dtype=coef.dtype
+            n_columns - 1,
+            n_outputs,
+            bias=self.fit_intercept,
+            device=coef.device,
+            dtype=coef.dtype,
         )
         with torch.no_grad():
-            module.coef.copy_(coef)
+            module.coef.copy_(coef[:, : module.coef.shape[-1]])
         return module
 
     @property
@@ -339,7 +362,7 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
     def _train(self, data: TrainingData, rows: RowBlocks, family: Family) -> LogisticNet:
         """Translate scikit-learn's parameters into those of a skorch net, and train it."""
         solver = self._resolve_solver(data, family)
-        C = torch.full_like(rows.weight_sum, self.C)
+        strength = l2_strength(torch.full_like(rows.weight_sum, self.C), rows.weight_sum)
         net = LogisticNet(
             module_class(len(data.classes)),
             module__n_features=rows.n_features,
@@ -349,25 +372,40 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             module__device=data.X.device,
             module__dtype=data.X.dtype,
             criterion__family=family,
-            criterion__penalty=L2(l2_strength(C, rows.weight_sum)),
+            criterion__penalty=L2(strength.to(data.X.device, data.X.dtype)),
             optimizer=solver.optimizer,
             optimizer__tol=self.tol,
             lr=1.0,
             max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
-            callbacks=self.callbacks if self.callbacks or self.verbose else "disable",
+            callbacks=self._check_callbacks(),
             verbose=self.verbose,
             device=str(data.X.device),
         )
-        net.initialize()
-        if self.warm_start and hasattr(self, "coef_"):
-            with torch.no_grad():
-                net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
-        return net.partial_fit(rows)
+        with torch.autocast(data.X.device.type, enabled=False):
+            net.initialize()
+            if self.warm_start and hasattr(self, "coef_"):
+                with torch.no_grad():
+                    net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
+            return net.partial_fit(rows)
 
     def _resolve_solver(self, data: TrainingData, family: Family) -> Solver:
         """Solver of the parameter ``solver``, for this data."""
         n_columns = data.X.shape[1] + self.fit_intercept
-        return resolve(self.solver, family.n_outputs(len(data.classes)) * n_columns)
+        n_outputs = family.n_outputs(len(data.classes))
+        return resolve(self.solver, len(data.codes), n_outputs * n_columns)
+
+    def _check_callbacks(self) -> list[Any] | str:
+        """Return the parameter ``callbacks`` as skorch wants it."""
+        if not self.callbacks and not self.verbose:
+            return "disable"
+        for callback in self.callbacks or []:
+            _, instance = callback if isinstance(callback, tuple) else ("", callback)
+            if not isinstance(instance, Callback):
+                raise ValueError(
+                    f"callbacks={self.callbacks!r} has the entry {callback!r}; instances of "
+                    "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
+                )
+        return list(self.callbacks or [])
 
     def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
         """Coefficients of the previous fit, for a parameter like ``coef`` (1, R, D)."""
@@ -422,7 +460,8 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
         for X_block in feature_blocks(X, coef.shape[0]):
             features = as_tensor(X_block, coef.device)
             dtype = torch.promote_types(features.dtype, coef.dtype)
-            eta = linear_predictor(features.to(dtype), coef.to(dtype))
+            with torch.autocast(coef.device.type, enabled=False):
+                eta = linear_predictor(features.to(dtype), coef.to(dtype))
             outputs.append(output(family, eta))
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return _outgoing(joined.mT.contiguous() if joined.ndim == 2 else joined, is_tensor)
@@ -452,4 +491,4 @@ def _device_of(array: Any) -> torch.device:
 
 def _warn(message: str) -> None:
     """Issue a ConvergenceWarning at the line that called ``fit``."""
-    warnings.warn(message, ConvergenceWarning, stacklevel=6)
+    warnings.warn(message, ConvergenceWarning, stacklevel=7)

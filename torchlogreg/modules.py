@@ -57,6 +57,10 @@ class LogisticModule(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if n_features < 1 or n_outputs < 1:
+            raise ValueError(
+                f"n_features={n_features!r} and n_outputs={n_outputs!r} must both be at least 1."
+            )
         self.n_features = n_features
         shape = (*batch_shape, n_outputs, n_features + bias)
         self.coef = nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
@@ -74,6 +78,11 @@ class LogisticModule(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits (..., n, R) of the rows of X (n, n_features)."""
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ValueError(
+                f"X has the shape {tuple(X.shape)}, but {type(self).__name__} takes rows of "
+                f"{self.n_features} features: (n, {self.n_features})."
+            )
         return linear_predictor(X, self.coef).mT
 
     def extra_repr(self) -> str:

@@ -40,6 +40,7 @@ class LogisticNet(skorch.NeuralNet):
         *,
         iterator_train: Any = WholeBatch,
         train_split: Any = None,
+        batch_size: int = -1,
         callbacks: Any = "disable",
         verbose: int = 0,
         **kwargs: Any,
@@ -49,6 +50,7 @@ class LogisticNet(skorch.NeuralNet):
             criterion,
             iterator_train=iterator_train,
             train_split=train_split,
+            batch_size=batch_size,
             callbacks=callbacks,
             verbose=verbose,
             **kwargs,
@@ -68,7 +70,7 @@ class LogisticNet(skorch.NeuralNet):
                     break
         except KeyboardInterrupt as interrupt:
             # skorch takes it for the wish of a callback, such as EarlyStopping, to stop.
-            if not _is_raised_by_statement(interrupt):
+            if not _is_raised_by(interrupt, [callback for _, callback in self.callbacks_]):
                 self.interrupt_ = interrupt
             raise
         return self
@@ -80,32 +82,32 @@ class LogisticNet(skorch.NeuralNet):
         self.history.record("optimality", max(self.optimizer_.optimality))
         return {"loss": loss, "y_pred": None}
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Let go of the data."""
-        super().on_train_end(net, X, y, **kwargs)
-        del self.objective_
-        self.optimizer_.release()
-
     def partial_fit(
         self, X: RowBlocks, y: None = None, classes: None = None, **fit_params: Any
     ) -> LogisticNet:
         """Go on from where the parameters are; a user's Ctrl-C is raised at the end."""
         super().partial_fit(X, y, classes, **fit_params)
+        self.optimizer_.certify(self.objective_)
+        self.optimizer_.release()
+        del self.objective_
         if self.interrupt_ is not None:
             raise self.interrupt_
         return self
 
 
-def _is_raised_by_statement(error: BaseException) -> bool:
-    """Tell ``raise KeyboardInterrupt`` in a callback from the Ctrl-C of a user.
+def _is_raised_by(error: BaseException, callbacks: list[Any]) -> bool:
+    """Tell ``raise KeyboardInterrupt`` in a method of a callback from the Ctrl-C of a user.
 
-    Python delivers the signal between two instructions, so that the instruction at which the
-    traceback ends is a ``raise`` only if the program itself raised the error.
+    A signal is delivered between two instructions. If the instruction at which the traceback
+    ends is a ``raise`` of a callback, it was the callback; a ``raise`` elsewhere may be that of
+    the program's own signal handler.
     """
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     if traceback is None:
         return False
-    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
-    return dis.opname[instruction] == "RAISE_VARARGS"
+    frame = traceback.tb_frame
+    instruction = dis.opname[frame.f_code.co_code[traceback.tb_lasti]]
+    raiser = frame.f_locals.get("self")
+    return instruction == "RAISE_VARARGS" and any(raiser is callback for callback in callbacks)

@@ -51,7 +51,7 @@ from torchlogreg.families import Family
 from torchlogreg.penalties import L2
 
 _CHUNK_ENTRIES = 2**21
-"""Most entries of the weighted rows that are held at once when a Hessian is formed."""
+"""Most entries of a temporary tensor when a Hessian is formed: rows are taken in chunks."""
 
 
 class RowBlock(Protocol):
@@ -75,8 +75,11 @@ class RowBlock(Protocol):
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times X of each problem: (B, R, n) to (B, R, d)."""
 
-    def design(self, n_columns: int) -> Tensor:
-        """Dense columns (n_columns, n), a column of ones appended if ``n_columns`` is d + 1."""
+    def design(self, n_columns: int, start: int, stop: int) -> Tensor:
+        """Dense columns (n_columns, stop - start) of some rows.
+
+        A column of ones is appended if ``n_columns`` is d + 1.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,14 +169,15 @@ class Objective:
         first, second, pair_of = _pairs(R, point.coef.device)
         identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device).unsqueeze(-1)
         blocks = point.coef.new_zeros(B, len(first) * D, D)
+        size = max(_CHUNK_ENTRIES // (B * len(first) * max(D, 2)), 1)
         for block, eta in zip(self.blocks, point.eta, strict=True):
-            curvature = self.family.curvature(eta).unsqueeze(-3)
-            row_hessians = self.family.curvature_product(curvature, identity)
-            pairs = row_hessians[:, first, second] * block.weight.unsqueeze(-2)
-            X = block.design(D)
-            n_chunks = math.ceil(pairs.numel() * D / _CHUNK_ENTRIES)
-            for columns, w in zip(X.chunk(n_chunks, -1), pairs.chunk(n_chunks, -1), strict=True):
-                blocks += (w.unsqueeze(-2) * columns).flatten(1, 2) @ columns.T
+            for start in range(0, eta.shape[-1], size):
+                rows = slice(start, start + size)
+                curvature = self.family.curvature(eta[..., rows]).unsqueeze(-3)
+                row_hessians = self.family.curvature_product(curvature, identity)
+                pairs = row_hessians[:, first, second] * block.weight[:, None, rows]
+                columns = block.design(D, start, start + size)
+                blocks += (pairs.unsqueeze(-2) * columns).flatten(1, 2) @ columns.T
         by_pair: Tensor = blocks.unflatten(1, (-1, D))[:, pair_of]
         hessian = by_pair.transpose(2, 3).reshape(B, R * D, R * D)
         diagonal = hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))

@@ -32,20 +32,27 @@ SOLVERS = {
 }
 
 NEWTON_MAX_COEF = 300
-"""Most coefficients for which "auto" forms a Hessian: there it wins on every data set of the
-benchmarks, while its cost grows with their square and cube."""
+"""Most coefficients P for which "auto" forms a Hessian: its factorisation costs P^3."""
+
+NEWTON_MAX_WORK = 1e8
+"""Most multiplications n P^2 for a Hessian with which "auto" takes Newton's method. Up to here
+an iteration takes milliseconds and ill-conditioned columns do not matter; beyond, L-BFGS is
+faster on well-scaled data by more than it loses elsewhere."""
 
 
-def resolve(name: str, n_coef: int) -> Solver:
+def resolve(name: str, n_rows: int, n_coef: int) -> Solver:
     """Return the solver of that name.
 
     Parameters
     ----------
     name : str
         A key of :data:`SOLVERS`, or "auto".
+    n_rows : int
+        Number n of rows.
     n_coef : int
-        Number R * D of coefficients, which is what "auto" decides on.
+        Number P = R * D of coefficients. "auto" decides on n and P.
     """
     if name != "auto":
         return SOLVERS[name]
-    return SOLVERS["newton-cholesky" if n_coef <= NEWTON_MAX_COEF else "lbfgs"]
+    is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
+    return SOLVERS["newton-cholesky" if is_small else "lbfgs"]

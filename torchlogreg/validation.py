@@ -27,8 +27,6 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from torchlogreg.data import quiet_sparse
-
 _BLOCK_ENTRIES = 2**22
 """Most logits that are held at once in a prediction of labels."""
 
@@ -44,7 +42,7 @@ class TrainingData:
     """Class codes (n,)."""
 
     sample_weight: Tensor
-    """Row weights (n,), class weights included."""
+    """Row weights (n,), class weights included: float64, on the CPU."""
 
     classes: np.ndarray
     """Labels (K,), sorted."""
@@ -90,11 +88,11 @@ def check_training_data(
         )
     target_device = _check_device(device, X)
     X = as_tensor(X, target_device)
-    weight = _check_weights(X, y, codes, sample_weight, class_weight, classes)
+    weight = _check_weights(y, codes, sample_weight, class_weight, classes)
     return TrainingData(
         X=X,
         codes=torch.from_numpy(codes).to(target_device),
-        sample_weight=torch.from_numpy(weight).to(target_device, X.dtype),
+        sample_weight=_alias(weight),
         classes=classes,
         is_tensor=is_tensor,
     )
@@ -121,7 +119,11 @@ def feature_blocks(X: Any, n_outputs: int) -> Iterator[Any]:
 
 def as_numpy(array: Any) -> Any:
     """Bring a tensor to NumPy; leave anything else as it is."""
-    return array.detach().cpu().numpy() if isinstance(array, Tensor) else array
+    if not isinstance(array, Tensor):
+        return array
+    if array.dtype is torch.bfloat16:  # unknown to NumPy
+        array = array.to(torch.float32)
+    return array.detach().cpu().numpy()
 
 
 def as_tensor(array: Any, device: torch.device) -> Tensor:
@@ -132,14 +134,14 @@ def as_tensor(array: Any, device: torch.device) -> Tensor:
     if isinstance(array, Tensor):
         return array.to(device)
     if sparse.issparse(array):
-        with quiet_sparse():
-            return torch.sparse_csr_tensor(
-                _alias(array.indptr),
-                _alias(array.indices),
-                _alias(array.data),
-                size=array.shape,
-                check_invariants=False,
-            ).to(device)
+        return torch.sparse_csr_tensor(
+            _alias(array.indptr),
+            _alias(array.indices),
+            _alias(array.data),
+            size=array.shape,
+            device="cpu",
+            check_invariants=False,
+        ).to(device)
     return _alias(array).to(device)
 
 
@@ -158,7 +160,7 @@ class _WritableAlias:
 
 def _alias(array: np.ndarray) -> Tensor:
     """Share an array's memory with a tensor."""
-    if any(stride < 0 for stride in array.strides):
+    if any(stride < 0 or stride % array.itemsize for stride in array.strides):
         array = np.ascontiguousarray(array)
     if not array.flags.writeable:
         array = np.asarray(_WritableAlias(array))
@@ -196,9 +198,9 @@ def _check_device(device: str | torch.device | None, X: Any) -> torch.device:
     if device is None:
         return X.device if isinstance(X, Tensor) else torch.device("cpu")
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).cpu()
         target = torch.device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except Exception as error:  # each backend has its own way to say that it is not there
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device={device!r} cannot be used here: {reason} "
@@ -210,7 +212,6 @@ def _check_device(device: str | torch.device | None, X: Any) -> torch.device:
 
 
 def _check_weights(
-    X: Tensor,
     y: np.ndarray,
     codes: np.ndarray,
     sample_weight: Any,
@@ -222,8 +223,16 @@ def _check_weights(
         as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
     )
     if class_weight is not None:
-        per_class = compute_class_weight(class_weight, classes=classes, y=y, sample_weight=weight)
-        weight = weight * per_class[codes]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a class without any weight
+            per_class = compute_class_weight(
+                class_weight, classes=classes, y=y, sample_weight=weight
+            )
+            weight = np.where(weight > 0, weight * per_class[codes], 0)
+        if not (np.isfinite(weight).all() and (weight >= 0).all()):
+            raise ValueError(
+                f"class_weight={class_weight!r} gives weights that are negative or not finite. "
+                "Every class needs a finite weight of at least 0."
+            )
     if not weight.sum() > 0:
         raise ValueError(
             "The row weights sum to zero: sample_weight times class_weight must be positive "

@@ -136,13 +136,6 @@ def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
     assert problem.objective().at(coef).grad.abs().amax() < 1e-13
 
 
-@over_optimizers
-def test_released_optimizer_holds_no_data(optimizer_class):
-    optimizer, _ = minimise(Problem(2, 1), optimizer_class)
-    optimizer.release()
-    assert optimizer.point is None
-
-
 def test_newton_converges_quadratically():
     problem = Problem(3, 1)
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))

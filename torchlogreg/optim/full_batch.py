@@ -167,6 +167,14 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         memory["best"], memory["n_stagnant"] = best, n_stagnant
         self.is_finished = all(self._done(memory))
 
+    @torch.no_grad()
+    def certify(self, objective: SmoothObjective) -> None:
+        """Evaluate the gradient norm again if somebody else has changed the parameter."""
+        param = self.param_groups[0]["params"][0]
+        if self._source != (objective, param._version):
+            grad = objective.at(param.detach()).grad
+            self.optimality = tuple(grad.abs().amax((-2, -1)).tolist())
+
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
         self.point = self._source = None
