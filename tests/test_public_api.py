@@ -76,6 +76,18 @@ def code_blocks(page):
     return "\n".join(inspect.cleandoc(block) for block in blocks)
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=str)
+def test_links_to_files_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())
+    assert all((ROOT / target).exists() for target in targets), targets
+
+
+def test_pages_of_the_documentation_exist():
+    index = (ROOT / "docs" / "index.rst").read_text()
+    pages = index.split(":maxdepth: 1")[1].split()
+    assert all((ROOT / "docs" / f"{page}.rst").exists() for page in pages), pages
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", [p for p in PAGES if code_blocks(p)], ids=lambda p: p.name)
 def test_code_of_a_page_runs(page):

@@ -84,6 +84,6 @@ def _require_server(mirrors: list[str], name: str, raw: Path, timeout: float) ->
         except OSError:
             continue
     raise FileNotFoundError(
-        f"MNIST is not in {raw} and none of its servers answers. Put the four archives "
-        f"{name} etc. there, or set {DATA_VARIABLE} to the folder that holds MNIST/raw."
+        f"MNIST is not in {raw} and none of its servers answers. Put its four archives (*.gz) "
+        f"there, or set {DATA_VARIABLE} to the folder that holds MNIST/raw."
     )

@@ -128,6 +128,21 @@ def test_a_parameter_changed_from_outside_is_noticed(optimizer_class):
 
 
 @over_optimizers
+def test_a_stall_ends_with_its_objective(optimizer_class):
+    problem = Problem(3, 1)
+    optimizer, coef = minimise(problem, optimizer_class, tol=0.0)
+    other = Problem(3, 1, block_size=7)
+    param = optimizer.param_groups[0]["params"][0]
+    with torch.no_grad():
+        param.zero_()
+    optimizer.step(other.objective())
+    assert not optimizer.is_finished
+    for _ in range(200):
+        optimizer.step(other.objective())
+    assert_close(param.detach(), coef, rtol=0, atol=1e-8)
+
+
+@over_optimizers
 def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
     problem = Problem(3, 1)
     optimizer, coef = minimise(problem, optimizer_class, tol=0.0)

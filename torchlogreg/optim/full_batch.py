@@ -104,6 +104,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if self._source == (objective, param._version) and self.point is not None:
             point = self.point
         else:
+            memory.pop("progress", None)
             point = objective.at(objective.fix_gauge(param.detach()))
             self._judge(point, memory)
         if not self.is_finished:
@@ -144,7 +145,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         """Which problems are solved or stalled."""
         return [
             optimality <= self._tol or n_stagnant >= self.patience
-            for optimality, n_stagnant in zip(self.optimality, memory["n_stagnant"], strict=True)
+            for optimality, (_, _, n_stagnant) in zip(
+                self.optimality, memory["progress"], strict=True
+            )
         ]
 
     def _judge(self, point: Point, memory: dict[str, Any]) -> None:
@@ -153,18 +156,20 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         An improvement is a lower value than ever, by more than rounding, or a gradient norm
         smaller than ever by a tenth.
         """
-        norms = point.grad.abs().amax((-2, -1))
-        values, norms = torch.stack((point.value, norms)).tolist()
-        self.optimality = tuple(norms)
+        values, norms = torch.stack((point.value, point.grad.abs().amax((-2, -1)))).tolist()
         resolution = 2 * torch.finfo(point.value.dtype).eps
-        best = memory.get("best", [(math.inf, math.inf)] * len(values))
-        n_stagnant = memory.get("n_stagnant", [0] * len(values))
-        for b, (value, norm) in enumerate(zip(values, norms, strict=True)):
-            best_value, best_norm = best[b]
+        progress = memory.get("progress", [(math.inf, math.inf, 0)] * len(values))
+        memory["progress"] = []
+        for value, norm, (best_value, best_norm, n_stagnant) in zip(
+            values, norms, progress, strict=True
+        ):
             improves = value + resolution * abs(value) < best_value or norm < 0.9 * best_norm
-            best[b] = (value if improves else best_value, min(norm, best_norm))
-            n_stagnant[b] = 0 if improves else n_stagnant[b] + 1
-        memory["best"], memory["n_stagnant"] = best, n_stagnant
+            memory["progress"].append(
+                (value, min(norm, best_norm), 0)
+                if improves
+                else (best_value, min(norm, best_norm), n_stagnant + 1)
+            )
+        self.optimality = tuple(norms)
         self.is_finished = all(self._done(memory))
 
     @torch.no_grad()
