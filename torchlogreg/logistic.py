@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
@@ -20,21 +18,15 @@ from torch import Tensor
 
 from torchlogreg.data import RowBlocks
 from torchlogreg.families import Family, family_of
-from torchlogreg.modules import LogisticModule, linear_predictor, module_class
+from torchlogreg.modules import module_class
 from torchlogreg.nets import LogisticNet
 from torchlogreg.penalties import L2, l2_strength
+from torchlogreg.prediction import LogisticClassifierMixin
 from torchlogreg.solvers import SOLVERS, Solver, resolve
-from torchlogreg.validation import (
-    TrainingData,
-    as_numpy,
-    as_tensor,
-    check_features,
-    check_training_data,
-    feature_blocks,
-)
+from torchlogreg.validation import TrainingData, check_training_data, outgoing
 
 
-class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
+class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     r"""Logistic regression for scikit-learn, solved by PyTorch.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -242,116 +234,14 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
             )
         intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
         self.classes_ = data.classes
-        self.coef_ = _outgoing(coef[:, : rows.n_features].clone(), data.is_tensor)
-        self.intercept_ = _outgoing(intercept.clone(), data.is_tensor)
+        self.coef_ = outgoing(coef[:, : rows.n_features].clone(), data.is_tensor)
+        self.intercept_ = outgoing(intercept.clone(), data.is_tensor)
         self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
         self.optimality_ = max(net.optimizer_.optimality)
         self.solver_ = self._resolve_solver(data, family).name
         self.net_ = net
         self._warn_unless_minimum(net, rows)
         return self
-
-    def decision_function(self, X: Any) -> Any:
-        """Return the logits.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        eta : ndarray or Tensor of shape (n,) or (n, K)
-            For two classes the logit of ``classes_[1]``, otherwise one logit a class.
-        """
-        return self._predict(X, lambda family, eta: eta[0] if eta.shape[0] == 1 else eta)
-
-    def predict(self, X: Any) -> Any:
-        """Return the most probable label of every row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        labels : ndarray or Tensor of shape (n,)
-            Labels; a tensor if ``X`` is one and the labels are numbers.
-        """
-        codes = self._predict(X, lambda family, eta: family.classify(eta))
-        if isinstance(codes, Tensor) and self.classes_.dtype.kind in "biuf":
-            return torch.from_numpy(self.classes_).to(codes.device)[codes]
-        return self.classes_[as_numpy(codes)]
-
-    def predict_proba(self, X: Any) -> Any:
-        """Return the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        proba : ndarray or Tensor of shape (n, K)
-            Probabilities in the order of ``classes_``; rows sum to one.
-        """
-        return self._predict(X, lambda family, eta: family.proba(eta))
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithms of the probabilities of the classes.
-
-        Computed from the logits, so that no class gets minus infinity however improbable.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        log_proba : ndarray or Tensor of shape (n, K)
-            Log-probabilities in the order of ``classes_``.
-        """
-        return self._predict(X, lambda family, eta: family.log_proba(eta))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
-        y : array-like or Tensor of shape (n,)
-            True labels.
-        sample_weight : array-like or Tensor of shape (n,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        accuracy : float
-            Share of rows, by weight, whose label is predicted.
-        """
-        labels = as_numpy(self.predict(X))
-        return float(accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight)))
-
-    @property
-    def module_(self) -> LogisticModule:
-        """A new module with the coefficients, on the device of the fit."""
-        check_is_fitted(self, "coef_")
-        coef = self._coef(_device_of(self.coef_))
-        n_outputs, n_columns = coef.shape
-        module = module_class(len(self.classes_))(
-            n_columns - 1,
-            n_outputs,
-            bias=self.fit_intercept,
-            device=coef.device,
-            dtype=coef.dtype,
-        )
-        with torch.no_grad():
-            module.coef.copy_(coef[:, : module.coef.shape[-1]])
-        return module
 
     @property
     def history_(self) -> History:
@@ -448,45 +338,6 @@ class TorchLogisticRegression(ClassifierMixin, BaseEstimator):
                 f"The fit did not converge: {summary}. Raise max_iter (now {net.max_epochs}) or "
                 "scale the columns of X (sklearn.preprocessing.StandardScaler)."
             )
-
-    def _predict(self, X: Any, output: Any) -> Any:
-        """Apply ``output(family, eta)``, with eta of shape (R, n), to X block by block."""
-        check_is_fitted(self, "coef_")
-        X = check_features(self, X)
-        is_tensor = isinstance(X, Tensor)
-        coef = self._coef(X.device if is_tensor else _device_of(self.coef_))
-        family = family_of(len(self.classes_))
-        outputs = []
-        for X_block in feature_blocks(X, coef.shape[0]):
-            features = as_tensor(X_block, coef.device)
-            dtype = torch.promote_types(features.dtype, coef.dtype)
-            with torch.autocast(coef.device.type, enabled=False):
-                eta = linear_predictor(features.to(dtype), coef.to(dtype))
-            outputs.append(output(family, eta))
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return _outgoing(joined.mT.contiguous() if joined.ndim == 2 else joined, is_tensor)
-
-    def _coef(self, device: torch.device) -> Tensor:
-        """Weights and intercepts as one tensor of shape (R, d + 1)."""
-        weights = torch.as_tensor(self.coef_, device=device)
-        intercept = torch.as_tensor(self.intercept_, device=device, dtype=weights.dtype)
-        return torch.cat([weights, intercept.unsqueeze(-1)], dim=-1)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Declare what the estimator can do."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _outgoing(tensor: Tensor, is_tensor: bool) -> Any:
-    """Return a result in the container of the features it belongs to."""
-    return tensor if is_tensor else as_numpy(tensor)
-
-
-def _device_of(array: Any) -> torch.device:
-    """Device of a tensor; the CPU for anything else."""
-    return array.device if isinstance(array, Tensor) else torch.device("cpu")
 
 
 def _warn(message: str) -> None:

@@ -145,6 +145,11 @@ def as_tensor(array: Any, device: torch.device) -> Tensor:
     return _alias(array).to(device)
 
 
+def outgoing(result: Tensor, is_tensor: bool) -> Any:
+    """Return a result in the container of the features that it belongs to."""
+    return result if is_tensor else as_numpy(result)
+
+
 class _WritableAlias:
     """A read-only array under the array interface of a writable one.
 
