@@ -224,7 +224,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         family = family_of(len(data.classes))
         rows = RowBlocks(data.X, data.codes, data.sample_weight, family)
-        net = self._train(data, rows, family)
+        n_coef = family.n_outputs(len(data.classes)) * (rows.n_features + self.fit_intercept)
+        solver = resolve(self.solver, len(rows), n_coef)
+        net = self._train(data, rows, family, solver)
 
         coef = net.module_.coef.detach()[0]
         if not coef.isfinite().all():
@@ -238,7 +240,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self.intercept_ = outgoing(intercept.clone(), data.is_tensor)
         self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
         self.optimality_ = max(net.optimizer_.optimality)
-        self.solver_ = self._resolve_solver(data, family).name
+        self.solver_ = solver.name
         self.net_ = net
         self._warn_unless_minimum(net, rows)
         return self
@@ -249,9 +251,10 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         return self.net_.history
 
-    def _train(self, data: TrainingData, rows: RowBlocks, family: Family) -> LogisticNet:
+    def _train(
+        self, data: TrainingData, rows: RowBlocks, family: Family, solver: Solver
+    ) -> LogisticNet:
         """Translate scikit-learn's parameters into those of a skorch net, and train it."""
-        solver = self._resolve_solver(data, family)
         strength = l2_strength(torch.full_like(rows.weight_sum, self.C), rows.weight_sum)
         net = LogisticNet(
             module_class(len(data.classes)),
@@ -277,12 +280,6 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
                 with torch.no_grad():
                     net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
             return net.partial_fit(rows)
-
-    def _resolve_solver(self, data: TrainingData, family: Family) -> Solver:
-        """Solver of the parameter ``solver``, for this data."""
-        n_columns = data.X.shape[1] + self.fit_intercept
-        n_outputs = family.n_outputs(len(data.classes))
-        return resolve(self.solver, len(data.codes), n_outputs * n_columns)
 
     def _check_callbacks(self) -> list[Any] | str:
         """Return the parameter ``callbacks`` as skorch wants it."""
