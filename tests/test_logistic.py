@@ -319,6 +319,17 @@ def test_fit_and_predict_inside_of_inference_mode():
     assert not model.coef_.is_inference()
 
 
+@over_solvers
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_default_device_of_torch_does_not_matter(solver, container):
+    torch.set_default_device("meta")
+    try:
+        model = TorchLogisticRegression(solver=solver).fit(container(X_IRIS), Y_IRIS)
+        assert model.score(container(X_IRIS), Y_IRIS) > 0.95
+    finally:
+        torch.set_default_device(None)
+
+
 def test_callbacks_that_need_single_rows_are_refused_with_the_reason():
     model = TorchLogisticRegression(callbacks=[EpochScoring("accuracy", on_train=True)])
     with pytest.raises(TypeError, match=r"EpochScoring, cannot be used.*score after fit"):

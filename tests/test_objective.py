@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
-from torchlogreg.objective import PenalizedLoss
+from torchlogreg.criterion import PenalizedLoss
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 

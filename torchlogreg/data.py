@@ -78,6 +78,7 @@ class SparseRows(Rows):
             self.X.col_indices()[entries],
             self.X.values()[entries],
             size=(len(first) - 1, self.X.shape[1]),
+            device=self.X.device,
         )
         return _with_ones(some.to_dense(), n_columns)
 
@@ -96,7 +97,7 @@ def _make_first_sparse_tensor() -> None:
     index = torch.zeros(2, dtype=torch.int64, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.sparse_csr_tensor(index, index[:0], index[:0], size=(1, 1))
+        torch.sparse_csr_tensor(index, index[:0], index[:0], size=(1, 1), device="cpu")
 
 
 _make_first_sparse_tensor()

@@ -8,8 +8,8 @@ from typing import Any
 import skorch
 from torch import Tensor
 
+from torchlogreg.criterion import PenalizedLoss
 from torchlogreg.data import RowBlocks, WholeBatch
-from torchlogreg.objective import PenalizedLoss
 
 
 class LogisticNet(skorch.NeuralNet):

@@ -45,7 +45,7 @@ from functools import cache
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
@@ -266,32 +266,6 @@ class Line:
         coef = torch.addcmul(self.origin.coef, self.direction, trial.step[:, None, None])
         gradient = self.objective._gradient(coef, trial.residual)
         return Point(coef, trial.value, gradient, trial.eta)
-
-
-class PenalizedLoss(nn.Module):
-    """Family and penalty as the criterion of a net: an objective that still lacks its data.
-
-    Parameters
-    ----------
-    family : Family
-        Loss of a row.
-    penalty : L2
-        Penalty on the weights.
-    """
-
-    def __init__(self, family: Family, penalty: L2) -> None:
-        super().__init__()
-        self.family = family
-        self.penalty = penalty
-
-    def objective(self, blocks: Sequence[RowBlock]) -> Objective:
-        """Return the objective of these rows."""
-        return Objective(blocks, self.family, self.penalty)
-
-    def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
-        """Mean loss of the logits (..., n, R) of a module, without the penalty."""
-        loss, _ = self.family.loss_and_residual(eta.mT, self.family.encode(codes, eta.dtype))
-        return loss.mean()
 
 
 @cache
