@@ -45,7 +45,7 @@ def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch)
     objective = problem.objective()
     point = objective.at(problem.coef())
     whole = objective.hessian(point)
-    monkeypatch.setattr("torchlogreg.objective._CHUNK_ENTRIES", 500)
+    monkeypatch.setattr("torchlogreg.products.CHUNK_ENTRIES", 500)
     assert_close(objective.hessian(point), whole, **TIGHT)
 
 

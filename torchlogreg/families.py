@@ -32,6 +32,12 @@ class Family(Protocol):
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         """Product (B, R, n) of each row's R x R Hessian in eta with the vectors v."""
 
+    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
+        """Diagonal (B, R, n) of each row's R x R Hessian in eta."""
+
+    def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sum (R, R) of the rows' Hessians in eta, from (R, n) and (n,)."""
+
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """The coefficients (..., R, D) of smallest norm with the same probabilities."""
 
@@ -72,6 +78,14 @@ class Bernoulli:
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
         return curvature * v
+
+    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
+        """Each row's Hessian is a number."""
+        return curvature
+
+    def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
+        """Sum of numbers, as a matrix (1, 1)."""
+        return (curvature @ weight).unsqueeze(-1)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """One logit is identified: nothing to do."""
@@ -121,6 +135,15 @@ class Categorical:
         r"""Product with :math:`\mathrm{diag}(p) - p p^\top`."""
         weighted = curvature * v
         return weighted - curvature * weighted.sum(-2, keepdim=True)
+
+    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
+        r"""Diagonal :math:`p (1 - p)`."""
+        return curvature - curvature.square()
+
+    def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
+        r"""Sum of :math:`\mathrm{diag}(p) - p p^\top`."""
+        weighted = curvature * weight
+        return torch.diag(weighted.sum(-1)) - weighted @ curvature.T
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Centre the coefficients over the classes."""

@@ -268,6 +268,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             criterion__penalty=L2(strength.to(data.X.device, data.X.dtype)),
             optimizer=solver.optimizer,
             optimizer__tol=self.tol,
+            **{f"optimizer__{name}": value for name, value in solver.options.items()},
             lr=1.0,
             max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
             callbacks=self._check_callbacks(),

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
 
@@ -49,9 +49,13 @@ from torch import Tensor
 
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
+from torchlogreg.products import chunks
 
-_CHUNK_ENTRIES = 2**21
-"""Most entries of a temporary tensor when a Hessian is formed: rows are taken in chunks."""
+SUBSAMPLE = 10
+"""One row of so many is in a subsample."""
+
+LARGE_ENTRIES = 2**20
+"""Fewest entries of X with which time goes into the products with X rather than into the calls."""
 
 
 class RowBlock(Protocol):
@@ -66,8 +70,16 @@ class RowBlock(Protocol):
         """Weights (1 or B, n) of these rows; over all blocks they sum to one."""
 
     @property
+    def n_rows(self) -> int:
+        """Number n of rows."""
+
+    @property
     def n_features(self) -> int:
         """Number d of columns."""
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether X is dense."""
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n) for coefficients (B, R, D)."""
@@ -75,11 +87,23 @@ class RowBlock(Protocol):
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times X of each problem: (B, R, n) to (B, R, d)."""
 
-    def design(self, n_columns: int, start: int, stop: int) -> Tensor:
-        """Dense columns (n_columns, stop - start) of some rows.
+    def squares(self, weight: Tensor) -> Tensor:
+        """Weights times the squares of X: (R, n) to (R, d)."""
+
+    def design(self, n_columns: int, rows: slice | Tensor) -> Tensor:
+        """Dense columns (n_columns, m) of m rows, given as a slice or by index.
 
         A column of ones is appended if ``n_columns`` is d + 1.
         """
+
+    def take(self, index: Tensor) -> RowBlock:
+        """Copy the rows of that index, with their weights as they are."""
+
+    def reweight(self, factor: Tensor) -> RowBlock:
+        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
+
+    def to(self, dtype: torch.dtype) -> RowBlock:
+        """Return the same rows, whose results are of another dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +164,21 @@ class Objective:
     family: Family
     penalty: L2
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the coefficients, and of all results."""
+        return self.penalty.strength.dtype
+
+    @property
+    def n_rows(self) -> int:
+        """Number n of rows of all blocks."""
+        return sum(block.n_rows for block in self.blocks)
+
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: X is read twice."""
         eta = [block.predictor(coef) for block in self.blocks]
         value, residual = self._loss(eta)
-        value = value + self.penalty.value(self._weights(coef))
+        value = value + self.penalty.value(self.weights(coef))
         return Point(coef, value, self._gradient(coef, residual), eta)
 
     def along(self, point: Point, direction: Tensor) -> Line:
@@ -169,20 +203,58 @@ class Objective:
         first, second, pair_of = _pairs(R, point.coef.device)
         identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device).unsqueeze(-1)
         blocks = point.coef.new_zeros(B, len(first) * D, D)
-        size = max(_CHUNK_ENTRIES // (B * len(first) * max(D, 2)), 1)
         for block, eta in zip(self.blocks, point.eta, strict=True):
-            for start in range(0, eta.shape[-1], size):
-                rows = slice(start, start + size)
+            for rows in chunks(block.n_rows, B * len(first) * max(D, 2)):
                 curvature = self.family.curvature(eta[..., rows]).unsqueeze(-3)
                 row_hessians = self.family.curvature_product(curvature, identity)
                 pairs = row_hessians[:, first, second] * block.weight[:, None, rows]
-                columns = block.design(D, start, start + size)
+                columns = block.design(D, rows)
                 blocks += (pairs.unsqueeze(-2) * columns).flatten(1, 2) @ columns.T
         by_pair: Tensor = blocks.unflatten(1, (-1, D))[:, pair_of]
         hessian = by_pair.transpose(2, 3).reshape(B, R * D, R * D)
         diagonal = hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
-        self._weights(diagonal).add_(self.penalty.curvature)
+        self.weights(diagonal).add_(self.penalty.curvature)
         return hessian
+
+    def curvature(self, point: Point) -> Tensor:
+        """What the family needs for the rows' Hessians, shape (B, R, n)."""
+        return torch.cat([self.family.curvature(eta) for eta in point.eta], dim=-1)
+
+    def curvature_diagonal(self, point: Point) -> Tensor:
+        """Diagonals of the rows' weighted Hessians in eta, shape (B, R, n)."""
+        weight = torch.cat([block.weight for block in self.blocks], dim=-1)
+        return self.family.curvature_diagonal(self.curvature(point)).mul_(weight.unsqueeze(-2))
+
+    def subsample(self, generator: torch.Generator) -> Objective | None:
+        """Return the objective of a tenth of the rows; None if those would be too few.
+
+        A tenth must have enough rows to determine a D x D matrix, and be worth the effort.
+        """
+        n, d = self.n_rows, self.blocks[0].n_features
+        n_sampled = n // SUBSAMPLE
+        if n_sampled < 4 * (d + 1) or n * d < LARGE_ENTRIES:
+            return None
+        order = torch.randperm(n, generator=generator, device=generator.device)
+        index = order[:n_sampled].sort().values.to(self.blocks[0].weight.device)
+        blocks = [block.take(some) for block, some in by_block(self.blocks, index)]
+        total = torch.stack([block.weight.sum(-1) for block in blocks]).sum(0)
+        if not (total > 0).all():
+            return None
+        return replace(self, blocks=[block.reweight(1 / total) for block in blocks])
+
+    def stages(self) -> tuple[Objective, ...]:
+        """Return stand-ins that are ever more precise and dear; the last is the objective itself.
+
+        Large dense data in float64 is read in float32 first: that is half the arithmetic, and
+        the minimisers agree to seven digits or so.
+        """
+        d = self.blocks[0].n_features
+        is_double = self.dtype == torch.float64
+        if not (is_double and self.blocks[0].is_dense and self.n_rows * d >= LARGE_ENTRIES):
+            return (self,)
+        blocks = [block.to(torch.float32) for block in self.blocks]
+        penalty = L2(self.penalty.strength.to(torch.float32))
+        return (replace(self, blocks=blocks, penalty=penalty), self)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Remove from ``coef`` (B, R, D) the part that no probability depends on."""
@@ -214,14 +286,14 @@ class Objective:
     def _gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
         """Gradient (B, R, D): the data's part from the weighted residual, plus the penalty's."""
         gradient = torch.zeros_like(coef)
-        weights = self._weights(gradient)
+        weights = self.weights(gradient)
         for block, residual_block in zip(self.blocks, residual, strict=True):
             weights += block.adjoint(residual_block)
             gradient[..., block.n_features :] += residual_block.sum(-1, keepdim=True)
-        weights += self.penalty.gradient(self._weights(coef))
+        weights += self.penalty.gradient(self.weights(coef))
         return gradient
 
-    def _weights(self, coef: Tensor) -> Tensor:
+    def weights(self, coef: Tensor) -> Tensor:
         """View of the coefficients without the intercept, shape (B, R, d)."""
         return coef[..., : self.blocks[0].n_features]
 
@@ -240,7 +312,7 @@ class Line:
         self.slope = (point.grad * direction).sum((-2, -1))
         """Derivative (B,) at step 0."""
         self._eta = [block.predictor(direction) for block in objective.blocks]
-        weights, along = objective._weights(point.coef), objective._weights(direction)
+        weights, along = objective.weights(point.coef), objective.weights(direction)
         penalty = objective.penalty
         self._penalty = penalty.value(weights)
         self._penalty_slope = (penalty.gradient(weights) * along).sum((-2, -1))
@@ -266,6 +338,17 @@ class Line:
         coef = torch.addcmul(self.origin.coef, self.direction, trial.step[:, None, None])
         gradient = self.objective._gradient(coef, trial.residual)
         return Point(coef, trial.value, gradient, trial.eta)
+
+
+def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, Tensor]]:
+    """Split an index of all rows into one for each block."""
+    pieces = []
+    start = 0
+    for block in blocks:
+        inside = (index >= start) & (index < start + block.n_rows)
+        pieces.append((block, index[inside] - start))
+        start += block.n_rows
+    return pieces
 
 
 @cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from torchlogreg.optim import LBFGS, NewtonCholesky
+from torchlogreg.preconditioners import sampled_inverse_hessian
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,16 @@ class Solver:
     max_iter: int
     """Iterations allowed unless the user says otherwise."""
 
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the optimizer."""
+
 
 SOLVERS = {
     solver.name: solver
     for solver in (
-        Solver("lbfgs", LBFGS, max_iter=1000),
+        Solver(
+            "lbfgs", LBFGS, max_iter=1000, options={"preconditioner": sampled_inverse_hessian}
+        ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100),
     )
 }

@@ -18,10 +18,13 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     r"""Descent with a line search on a smooth convex objective.
 
     A call of :meth:`step` is one iteration: a direction, which is what subclasses are about,
-    a line search, and the verdict whether the gradient is small enough. It differs from other
+    a line search, and the verdict whether the result is good enough. It differs from other
     optimizers of torch in one thing: the closure is not a function that returns a loss but a
     :class:`~torchlogreg.optim.protocol.SmoothObjective`, because a line search that does not
     read the data again needs more than values.
+
+    An objective may come in stages, cheaper stand-ins first. Each is minimised until that stops
+    paying; only the last one, the objective itself, decides about convergence.
 
     Parameters
     ----------
@@ -30,7 +33,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     lr : float, default=1.0
         First step that the line search tries, in units of the direction.
     tol : float, default=1e-4
-        A problem is solved when :math:`\max_j |g_j| \le` ``tol``.
+        A problem has converged when :math:`\max_j |g_j| \le` ``tol``. It is finished when, in
+        addition, the estimate of :math:`f - f^*` is at most ``tol`` times the larger of f and
+        ``tol``.
 
     Raises
     ------
@@ -40,6 +45,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     patience = 100
     """Iterations without progress after which a problem counts as stalled."""
+
+    stage_patience = 5
+    """The same where waiting is not worth it: on a stand-in, or below ``tol``."""
 
     c2 = 0.9
     """Curvature constant of the line search: how much of the initial slope may be left."""
@@ -51,10 +59,15 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     optimality: tuple[float, ...] = (math.inf,)
     """Gradient norm of each problem after the last step: the largest absolute value."""
 
+    suboptimality: tuple[float, ...] = (math.inf,)
+    """Estimate of f - f* of each problem; infinite before the gradient is small."""
+
     point: Point | None = None
     """The objective at the parameter after the last step."""
 
     _source: tuple[SmoothObjective, int] | None = None
+    _objective: SmoothObjective | None = None
+    _next_stages: tuple[SmoothObjective, ...] = ()
 
     def __init__(
         self, params: Iterable[Any], *, lr: float = 1.0, tol: float = 1e-4, **defaults: Any
@@ -72,7 +85,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     @property
     def is_converged(self) -> bool:
-        """Whether every problem is solved to ``tol``."""
+        """Whether the gradient of every problem is below ``tol``."""
         return max(self.optimality) <= self._tol
 
     @abstractmethod
@@ -80,6 +93,14 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
         """Descent direction (B, R, D) at ``point``."""
+
+    @abstractmethod
+    def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
+        """Estimate (B,) of f - f* at ``point``, without a new look at the data."""
+
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Tensor:
+        """Return where to begin, given where one was asked to begin: there by default."""
+        return coef
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Learn from the move from ``point`` to ``new_point``; nothing by default."""
@@ -99,38 +120,67 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         value : Tensor, scalar
             Sum of the B objectives after the step.
         """
-        objective, param = closure, self.param_groups[0]["params"][0]
+        param = self.param_groups[0]["params"][0]
         memory = self.state[param]
-        if self._source == (objective, param._version) and self.point is not None:
-            point = self.point
-        else:
-            memory.pop("progress", None)
-            point = objective.at(objective.fix_gauge(param.detach()))
-            self._judge(point, memory)
+        if self.point is None or self._source != (closure, param._version):
+            coef = closure.fix_gauge(param.detach())
+            first, *others = closure.stages()
+            coef = self._start(first, coef, memory)
+            self._enter((first, *others), coef, memory)
         if not self.is_finished:
-            line = self._line(objective, point, memory)
-            trial = wolfe_search(line, self.param_groups[0]["lr"], c2=self.c2)
-            new_point = line.point(trial)
-            self._remember(memory, point, new_point)
-            self._judge(new_point, memory)
-            if self.is_finished:
-                # The linear predictor was updated, not recomputed: certify without its drift.
-                new_point = objective.at(new_point.coef)
-                self._judge(new_point, memory)
-            point = new_point
+            self._advance(memory)
+        point = self._point
         param.copy_(point.coef)
-        param.grad = point.grad
-        self.point, self._source = point, (objective, param._version)
+        param.grad = point.grad.to(param.dtype)
+        self._source = (closure, param._version)
         return point.value.sum()
 
     @property
     def _tol(self) -> float:
         return float(self.param_groups[0]["tol"])
 
+    @property
+    def _point(self) -> Point:
+        assert self.point is not None
+        return self.point
+
+    def _enter(
+        self, stages: tuple[SmoothObjective, ...], coef: Tensor, memory: dict[str, Any]
+    ) -> None:
+        """Go on with the first of some stages; with the next one where that makes no sense."""
+        self._objective, *others = stages
+        self._next_stages = tuple(others)
+        memory.pop("progress", None)
+        for name, value in memory.items():
+            if isinstance(value, Tensor):
+                memory[name] = value.to(self._objective.dtype)
+        self.point = self._objective.at(coef.to(self._objective.dtype))
+        self._judge(self.point, memory)
+        overflows = not self.point.value.isfinite().all()
+        if self._next_stages and (self.is_finished or overflows):
+            self._enter(self._next_stages, coef, memory)
+
+    def _advance(self, memory: dict[str, Any]) -> None:
+        """Make an iteration on the present stage, and leave it if that was the last."""
+        objective, point = self._objective, self._point
+        assert objective is not None
+        line = self._line(objective, point, memory)
+        trial = wolfe_search(line, self.param_groups[0]["lr"], c2=self.c2)
+        self.point = line.point(trial)
+        self._remember(memory, point, self.point)
+        self._judge(self.point, memory)
+        if self.is_finished and self._next_stages:
+            self._enter(self._next_stages, self.point.coef, memory)
+        elif self.is_finished:
+            # The linear predictor was updated, not recomputed: certify without its drift.
+            self.point = objective.at(self.point.coef)
+            self._judge(self.point, memory)
+
     def _line(self, objective: SmoothObjective, point: Point, memory: dict[str, Any]) -> Line:
         """Line along the direction, or along the gradient where the direction is uphill."""
         done = self._done(memory)
-        direction = self._direction(objective, point, memory)
+        # Rounding errors along the gauge would add up: nothing but the penalty resists them.
+        direction = objective.fix_gauge(self._direction(objective, point, memory))
         if any(done):
             is_done = torch.tensor(done, device=direction.device)[:, None, None]
             direction = torch.where(is_done, 0, direction)
@@ -143,43 +193,45 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
         """Which problems are solved or stalled."""
-        return [
-            optimality <= self._tol or n_stagnant >= self.patience
-            for optimality, (_, _, n_stagnant) in zip(
-                self.optimality, memory["progress"], strict=True
-            )
-        ]
+        return [is_solved or n_left <= 0 for _, _, is_solved, n_left in memory["progress"]]
 
     def _judge(self, point: Point, memory: dict[str, Any]) -> None:
-        """Note the gradient norm, and for how long neither it nor the value has improved.
+        """Note gradient norm and suboptimality, and whether they or the value have improved.
 
         An improvement is a lower value than ever, by more than rounding, or a gradient norm
         smaller than ever by a tenth.
         """
         values, norms = torch.stack((point.value, point.grad.abs().amax((-2, -1)))).tolist()
+        self.optimality, self.suboptimality = tuple(norms), (math.inf,) * len(norms)
+        if max(norms) <= self._tol:
+            self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
         resolution = 2 * torch.finfo(point.value.dtype).eps
-        progress = memory.get("progress", [(math.inf, math.inf, 0)] * len(values))
+        progress = memory.get("progress", [(math.inf, math.inf, False, 0)] * len(values))
         memory["progress"] = []
-        for value, norm, (best_value, best_norm, n_stagnant) in zip(
-            values, norms, progress, strict=True
+        for value, norm, gap, (best_value, best_norm, _, n_left) in zip(
+            values, norms, self.suboptimality, progress, strict=True
         ):
-            improves = value + resolution * abs(value) < best_value or norm < 0.9 * best_norm
+            is_small = norm <= self._tol
+            is_solved = is_small and gap <= self._tol * max(abs(value), self._tol)
+            is_lower = value + resolution * abs(value) < best_value
+            if is_lower or norm < 0.9 * best_norm:
+                n_left = self.stage_patience if self._next_stages else self.patience
+            n_left = min(n_left, self.stage_patience) if is_small else n_left
             memory["progress"].append(
-                (value, min(norm, best_norm), 0)
-                if improves
-                else (best_value, min(norm, best_norm), n_stagnant + 1)
+                (value if is_lower else best_value, min(norm, best_norm), is_solved, n_left - 1)
             )
-        self.optimality = tuple(norms)
         self.is_finished = all(self._done(memory))
 
     @torch.no_grad()
     def certify(self, objective: SmoothObjective) -> None:
         """Evaluate the gradient norm again if somebody else has changed the parameter."""
         param = self.param_groups[0]["params"][0]
-        if self._source != (objective, param._version):
+        if self._source != (objective, param._version) or self._objective is not objective:
             grad = objective.at(param.detach()).grad
             self.optimality = tuple(grad.abs().amax((-2, -1)).tolist())
+            self.suboptimality = (math.inf,) * len(self.optimality)
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
-        self.point = self._source = None
+        self.point = self._source = self._objective = None
+        self._next_stages = ()

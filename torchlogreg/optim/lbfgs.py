@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchlogreg.optim.full_batch import FullBatchOptimizer
-from torchlogreg.optim.protocol import Point, SmoothObjective
+from torchlogreg.optim.protocol import Point, PreconditionerFactory, SmoothObjective
 
 
 class LBFGS(FullBatchOptimizer):
@@ -19,12 +19,23 @@ class LBFGS(FullBatchOptimizer):
     predictor along the direction and once for the gradient. (``torch.optim.LBFGS`` reads it
     twice for every trial of its line search.)
 
+    With a preconditioner, its initial matrix is an approximate inverse Hessian. A rough one
+    serves the first iterations, which are made on a subsample of the rows where there are many;
+    a better one is built when the coefficients have settled, and renewed from time to time. The
+    stored pairs do not depend on it and remain.
+
     Parameters
     ----------
     params, lr, tol
         As in :class:`~torchlogreg.optim.FullBatchOptimizer`.
     history_size : int, default=10
         Number of stored pairs of steps s and gradient differences y.
+    preconditioner : callable, default=None
+        Builds the initial matrix, see
+        :class:`~torchlogreg.optim.protocol.PreconditionerFactory`. None for a multiple of the
+        identity.
+    seed : int, default=0
+        For the generator that the preconditioner and the subsample draw rows with.
 
     Notes
     -----
@@ -37,11 +48,20 @@ class LBFGS(FullBatchOptimizer):
     References
     ----------
     .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 7.4 and 7.5; the
-       scaling of the initial matrix is eq. (7.20).
+       scaling of the initial matrix without a preconditioner is eq. (7.20).
     """
 
     # A trial reads no data: an almost exact search is cheap, and halves the iterations.
     c2 = 0.1
+
+    builds = (3, 24, 96, 384)
+    """Iterations before which a preconditioner is built."""
+
+    n_start = 10
+    """Iterations on the subsample."""
+
+    _inverse: Callable[[Tensor], Tensor] | None = None
+    _precision = torch.float64
 
     def __init__(
         self,
@@ -50,31 +70,102 @@ class LBFGS(FullBatchOptimizer):
         lr: float = 1.0,
         tol: float = 1e-4,
         history_size: int = 10,
+        preconditioner: PreconditionerFactory | None = None,
+        seed: int = 0,
     ) -> None:
         if history_size < 1:
             raise ValueError(f"history_size={history_size!r} must be at least 1.")
-        super().__init__(params, lr=lr, tol=tol, history_size=history_size)
+        super().__init__(params, lr=lr, tol=tol, history_size=history_size, seed=seed)
+        self.preconditioner = preconditioner
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "preconditioner": self.preconditioner}
+
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Tensor:
+        """Make the first iterations on a subsample of the rows, if there are many."""
+        if self.preconditioner is None or "n_iter" in memory:
+            return coef
+        sample = objective.subsample(self._generator(coef.device, 0))
+        if sample is None:
+            return coef
+        param = torch.nn.Parameter(coef.to(sample.dtype), requires_grad=False)
+        helper = LBFGS([param], **{**self.defaults, "preconditioner": self.preconditioner})
+        helper.builds = ()
+        for _ in range(self.n_start):
+            helper.step(sample)
+            if helper.is_finished:
+                break
+        self._inverse, self._precision = helper._inverse, sample.dtype
+        is_sound = bool(param.isfinite().all())
+        return param.detach() if is_sound else coef
 
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
         """Apply the inverse Hessian approximation to the gradient."""
+        if self.preconditioner is not None:
+            self._precondition(objective, point, memory)
+        return self._descend(point, memory)
+
+    def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
+        """Half the decrease that the model promises along its step."""
+        return -0.5 * (point.grad * self._descend(point, memory)).sum((-2, -1))
+
+    def _descend(self, point: Point, memory: dict[str, Any]) -> Tensor:
+        """Two-loop recursion on the gradient."""
         g = point.grad.flatten(1).unsqueeze(-1)
         if "S" not in memory:
-            direction = -g / g.abs().sum(-2, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
+            if self._inverse is not None:
+                return -self._apply_inverse(point.grad)
+            return -point.grad / point.grad.abs().sum((-2, -1), keepdim=True).clamp_min(
+                torch.finfo(g.dtype).tiny
+            )
+        S, Y = memory["S"], memory["Y"]
+        R = torch.triu(S @ Y.mT)
+        curvature = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-1).clone()
+        R.diagonal(dim1=-2, dim2=-1)[curvature.squeeze(-1) == 0] = 1  # left-out pairs
+        alpha = torch.linalg.solve_triangular(R, S @ g, upper=True)
+        q = g - Y.mT @ alpha
+        if self._inverse is None:
+            r = memory["scale"] * q
         else:
-            S, Y = memory["S"], memory["Y"]
-            R = torch.triu(S @ Y.mT)
-            curvature = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-1).clone()
-            R.diagonal(dim1=-2, dim2=-1)[curvature.squeeze(-1) == 0] = 1  # left-out pairs
-            alpha = torch.linalg.solve_triangular(R, S @ g, upper=True)
-            r = memory["scale"] * (g - Y.mT @ alpha)
-            delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - Y @ r, upper=False)
-            direction = -(r + S.mT @ delta)
-        return direction.view_as(point.grad)
+            r = self._apply_inverse(q.view_as(point.grad)).reshape_as(q)
+        delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - Y @ r, upper=False)
+        return -(r + S.mT @ delta).view_as(point.grad)
+
+    def _precondition(
+        self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
+    ) -> None:
+        """Build the initial matrix when it is time, and after a break as it was before."""
+        assert self.preconditioner is not None
+        n_iter = memory.setdefault("n_iter", 0)
+        is_due = n_iter in self.builds
+        if is_due:
+            memory["anchor"] = point.coef
+            memory["anchor_iter"] = n_iter
+        if is_due or self._inverse is None:
+            anchor_iter = memory.get("anchor_iter", -1)
+            anchor = memory.setdefault("anchor", point.coef)
+            at_anchor = point if anchor is point.coef else objective.at(anchor)
+            generator = self._generator(point.coef.device, 2 + anchor_iter)
+            self._inverse = self.preconditioner(
+                objective, at_anchor, generator, rough=anchor_iter < 0
+            )
+            self._precision = objective.dtype
+
+    def _apply_inverse(self, gradient: Tensor) -> Tensor:
+        """Apply the preconditioner in the precision in which it was built."""
+        assert self._inverse is not None
+        return self._inverse(gradient.to(self._precision)).to(gradient.dtype)
+
+    def _generator(self, device: torch.device, stream: int) -> torch.Generator:
+        """Return a generator for one of several purposes: the same one each time."""
+        seed = self.param_groups[0]["seed"]
+        return torch.Generator(device).manual_seed(seed * 2**16 + stream)
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Store the pair; where rounding spoils its curvature, a pair of zeros."""
+        memory["n_iter"] = memory.get("n_iter", 0) + 1
         s = (new_point.coef - point.coef).flatten(1).unsqueeze(-2)
         y = (new_point.grad - point.grad).flatten(1).unsqueeze(-2)
         curvature, y_norm2 = s @ y.mT, y @ y.mT
@@ -85,3 +176,8 @@ class LBFGS(FullBatchOptimizer):
             rows = [memory[name]] if name in memory else []
             rows.append(torch.where(is_sound, row, 0))
             memory[name] = torch.cat(rows, dim=-2)[:, -self.param_groups[0]["history_size"] :]
+
+    def release(self) -> None:
+        """Let go of the objective, and of the data behind it."""
+        super().release()
+        self._inverse = None

@@ -35,6 +35,8 @@ class NewtonCholesky(FullBatchOptimizer):
 
     patience = 10
 
+    _factor: Tensor | None = None
+
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
@@ -48,7 +50,20 @@ class NewtonCholesky(FullBatchOptimizer):
             diagonal += damping * scale
             factor, info = torch.linalg.cholesky_ex(hessian)
             if not info.any():
-                direction = -torch.cholesky_solve(grad, factor).view_as(point.grad)
-                return objective.fix_gauge(direction)
+                self._factor = factor
+                return -torch.cholesky_solve(grad, factor).view_as(point.grad)
             damping *= 100
+        self._factor = None
         return -point.grad
+
+    def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
+        """Newton decrement, with the Hessian of the last iteration."""
+        grad = point.grad.flatten(1).unsqueeze(-1)
+        if self._factor is None:
+            return torch.full_like(point.value, torch.inf)
+        return 0.5 * (grad * torch.cholesky_solve(grad, self._factor)).sum((-2, -1))
+
+    def release(self) -> None:
+        """Let go of the objective, and of the data behind it."""
+        super().release()
+        self._factor = None

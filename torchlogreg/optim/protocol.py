@@ -7,8 +7,10 @@ optimizers know this protocol only.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -65,6 +67,10 @@ class Line(Protocol):
 class SmoothObjective(Protocol):
     """B smooth convex functions of one parameter tensor."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the coefficients it takes."""
+
     def at(self, coef: Tensor) -> Point:
         """Evaluate at ``coef``."""
 
@@ -76,3 +82,18 @@ class SmoothObjective(Protocol):
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Remove the part of ``coef`` along which the objective is flat."""
+
+    def stages(self) -> Sequence[SmoothObjective]:
+        """Return stand-ins that are ever more precise and dear; the last is the objective."""
+
+    def subsample(self, generator: torch.Generator) -> SmoothObjective | None:
+        """Return the objective of few of the rows; None if that is not worth it."""
+
+
+class PreconditionerFactory(Protocol):
+    """Builds approximate inverses of Hessians."""
+
+    def __call__(
+        self, objective: Any, point: Any, generator: torch.Generator, *, rough: bool
+    ) -> Callable[[Tensor], Tensor]:
+        """Return what maps a gradient at ``point`` to a step; the cheap form if ``rough``."""
