@@ -38,6 +38,9 @@ factor of two or so."""
 MIN_ROWS = 2000
 """Fewest rows in a sample, where there are as many."""
 
+MIN_COLUMNS = 256
+"""Columns D up to which a D x D matrix is taken even if there are fewer rows."""
+
 MAX_COLUMNS = 4096
 """Most columns D of a matrix that is factorised; beyond, only m x m matrices are."""
 
@@ -69,7 +72,7 @@ def sampled_inverse_hessian(
     """
     B, R, D = point.coef.shape
     n = objective.n_rows
-    if n < D or D > MAX_COLUMNS:
+    if n < D and D > MIN_COLUMNS or D > MAX_COLUMNS:
         return LowRank(objective, point, generator)
     if rough or B * R * D**2 > max(MAX_ENTRIES, n * D // 4):
         return Kronecker(objective, point, generator)

@@ -59,8 +59,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     optimality: tuple[float, ...] = (math.inf,)
     """Gradient norm of each problem after the last step: the largest absolute value."""
 
-    suboptimality: tuple[float, ...] = (math.inf,)
-    """Estimate of f - f* of each problem; infinite before the gradient is small."""
+    suboptimality: tuple[float, ...] = (math.nan,)
+    """Estimate of f - f* of each problem; nan before the gradient is small."""
 
     point: Point | None = None
     """The objective at the parameter after the last step."""
@@ -96,7 +96,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     @abstractmethod
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
-        """Estimate (B,) of f - f* at ``point``, without a new look at the data."""
+        """Estimate (B,) of f - f* at ``point`` without a look at the data; nan if unknown."""
 
     def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Tensor:
         """Return where to begin, given where one was asked to begin: there by default."""
@@ -202,7 +202,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         smaller than ever by a tenth.
         """
         values, norms = torch.stack((point.value, point.grad.abs().amax((-2, -1)))).tolist()
-        self.optimality, self.suboptimality = tuple(norms), (math.inf,) * len(norms)
+        self.optimality, self.suboptimality = tuple(norms), (math.nan,) * len(norms)
         if max(norms) <= self._tol:
             self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
         resolution = 2 * torch.finfo(point.value.dtype).eps
@@ -212,7 +212,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             values, norms, self.suboptimality, progress, strict=True
         ):
             is_small = norm <= self._tol
-            is_solved = is_small and gap <= self._tol * max(abs(value), self._tol)
+            is_solved = is_small and not gap > self._tol * max(abs(value), self._tol)
             is_lower = value + resolution * abs(value) < best_value
             if is_lower or norm < 0.9 * best_norm:
                 n_left = self.stage_patience if self._next_stages else self.patience
@@ -229,7 +229,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if self._source != (objective, param._version) or self._objective is not objective:
             grad = objective.at(param.detach()).grad
             self.optimality = tuple(grad.abs().amax((-2, -1)).tolist())
-            self.suboptimality = (math.inf,) * len(self.optimality)
+            self.suboptimality = (math.nan,) * len(self.optimality)
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""

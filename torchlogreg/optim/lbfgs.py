@@ -109,6 +109,8 @@ class LBFGS(FullBatchOptimizer):
 
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Half the decrease that the model promises along its step."""
+        if "S" not in memory:
+            return torch.full_like(point.value, torch.nan)
         return -0.5 * (point.grad * self._descend(point, memory)).sum((-2, -1))
 
     def _descend(self, point: Point, memory: dict[str, Any]) -> Tensor:
@@ -126,10 +128,7 @@ class LBFGS(FullBatchOptimizer):
         R.diagonal(dim1=-2, dim2=-1)[curvature.squeeze(-1) == 0] = 1  # left-out pairs
         alpha = torch.linalg.solve_triangular(R, S @ g, upper=True)
         q = g - Y.mT @ alpha
-        if self._inverse is None:
-            r = memory["scale"] * q
-        else:
-            r = self._apply_inverse(q.view_as(point.grad)).reshape_as(q)
+        r = memory["scale"] * self._apply_inverse(q.view_as(point.grad)).reshape_as(q)
         delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - Y @ r, upper=False)
         return -(r + S.mT @ delta).view_as(point.grad)
 
@@ -152,10 +151,13 @@ class LBFGS(FullBatchOptimizer):
                 objective, at_anchor, generator, rough=anchor_iter < 0
             )
             self._precision = objective.dtype
+            if "S" in memory:
+                self._rescale(memory, point.grad.shape)
 
     def _apply_inverse(self, gradient: Tensor) -> Tensor:
-        """Apply the preconditioner in the precision in which it was built."""
-        assert self._inverse is not None
+        """Apply the preconditioner, if any, in the precision in which it was built."""
+        if self._inverse is None:
+            return gradient
         return self._inverse(gradient.to(self._precision)).to(gradient.dtype)
 
     def _generator(self, device: torch.device, stream: int) -> torch.Generator:
@@ -168,14 +170,24 @@ class LBFGS(FullBatchOptimizer):
         memory["n_iter"] = memory.get("n_iter", 0) + 1
         s = (new_point.coef - point.coef).flatten(1).unsqueeze(-2)
         y = (new_point.grad - point.grad).flatten(1).unsqueeze(-2)
-        curvature, y_norm2 = s @ y.mT, y @ y.mT
-        is_sound = curvature > torch.finfo(s.dtype).eps * y_norm2
-        scale = memory.get("scale", torch.ones_like(curvature))
-        memory["scale"] = torch.where(is_sound, curvature / y_norm2, scale)
+        is_sound = s @ y.mT > torch.finfo(s.dtype).eps * (y @ y.mT)
         for name, row in (("S", s), ("Y", y)):
             rows = [memory[name]] if name in memory else []
             rows.append(torch.where(is_sound, row, 0))
             memory[name] = torch.cat(rows, dim=-2)[:, -self.param_groups[0]["history_size"] :]
+        self._rescale(memory, point.grad.shape)
+
+    def _rescale(self, memory: dict[str, Any], shape: torch.Size) -> None:
+        """Scale the initial matrix so that it fits the curvature along the last step.
+
+        With a preconditioner, too: where the classes are all but separated, the Hessian shrinks
+        with every iteration.
+        """
+        s, y = memory["S"][:, -1:], memory["Y"][:, -1:]
+        expected = y @ self._apply_inverse(y.view(shape)).view_as(y).mT
+        scale = (s @ y.mT) / expected
+        known = memory.get("scale", torch.ones_like(scale))
+        memory["scale"] = torch.where((scale > 0) & scale.isfinite(), scale, known)
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""

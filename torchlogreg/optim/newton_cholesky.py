@@ -60,8 +60,8 @@ class NewtonCholesky(FullBatchOptimizer):
         """Newton decrement, with the Hessian of the last iteration."""
         grad = point.grad.flatten(1).unsqueeze(-1)
         if self._factor is None:
-            return torch.full_like(point.value, torch.inf)
-        return 0.5 * (grad * torch.cholesky_solve(grad, self._factor)).sum((-2, -1))
+            return torch.full_like(point.value, torch.nan)
+        return 0.5 * (grad * torch.cholesky_solve(grad, self._factor.to(grad))).sum((-2, -1))
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
