@@ -9,7 +9,7 @@ from torchlogreg.data import RowBlocks
 from torchlogreg.families import family_of
 from torchlogreg.modules import module_class
 from torchlogreg.objective import Objective
-from torchlogreg.penalties import L2
+from torchlogreg.penalties import L2, l2_strength
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,16 @@ class Problem:
         parts += [f"blocks-of-{self.block_size}"] * (self.block_size is not None)
         return "-".join(parts)
 
-    def rows(self) -> RowBlocks:
+    @property
+    def X(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
-        X = torch.randn(self.n_rows, self.n_features, dtype=torch.float64, generator=generator)
+        return torch.randn(
+            self.n_rows, self.n_features, dtype=torch.float64, generator=generator
+        )
+
+    def rows(self) -> RowBlocks:
+        generator = torch.Generator().manual_seed(3)
+        X = self.X
         codes = torch.arange(self.n_rows) % self.n_classes
         weight = torch.rand(self.n_problems, self.n_rows, dtype=torch.float64, generator=generator)
         weight[:, ::7] = 0
@@ -43,12 +50,18 @@ class Problem:
             codes,
             weight,
             family_of(self.n_classes),
+            fit_intercept=self.fit_intercept,
             block_size=self.block_size,
         )
 
     def objective(self) -> Objective:
-        strength = torch.linspace(0.01, 0.1, self.n_problems, dtype=torch.float64)
+        ones = torch.ones(self.n_problems, dtype=torch.float64)
+        strength = l2_strength(1 / self.strength, ones, self.n_features, self.fit_intercept)
         return Objective(self.rows().blocks, family_of(self.n_classes), L2(strength))
+
+    @property
+    def strength(self) -> torch.Tensor:
+        return torch.linspace(0.01, 0.1, self.n_problems, dtype=torch.float64)
 
     def coef(self, seed: int = 1) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -66,11 +79,10 @@ class Problem:
 
     def loss(self, coef: torch.Tensor) -> torch.Tensor:
         """The objective (B,) written with torch's own losses, for autograd."""
-        X = torch.cat([block.X.to_dense() for block in self.rows().blocks])
         weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
         codes = torch.arange(self.n_rows) % self.n_classes
         weights = coef[..., : self.n_features]
-        eta = torch.einsum("nd,brd->bnr", X, weights)
+        eta = torch.einsum("nd,brd->bnr", self.X, weights)
         eta = eta + coef[..., self.n_features :].sum(-1).unsqueeze(-2)
         losses = []
         for b in range(self.n_problems):
@@ -81,8 +93,7 @@ class Problem:
             else:
                 row_loss = torch.nn.functional.cross_entropy(eta[b], codes, reduction="none")
             losses.append((weight[b] * row_loss).sum())
-        strength = self.objective().penalty.strength
-        return torch.stack(losses) + 0.5 * strength * weights.square().sum((-2, -1))
+        return torch.stack(losses) + 0.5 * self.strength * weights.square().sum((-2, -1))
 
 
 CASES = [Problem(n_classes, n_problems) for n_classes in (2, 3, 5) for n_problems in (1, 7)] + [

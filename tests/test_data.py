@@ -8,9 +8,11 @@ from torchlogreg.data import RowBlocks, WholeBatch
 from torchlogreg.families import Categorical
 
 
-def test_blocks_are_views_of_the_data():
+def test_blocks_are_views_of_the_data(monkeypatch):
+    monkeypatch.setattr("torchlogreg.data.SMALL_ENTRIES", 0)
     X = torch.randn(10, 3)
-    rows = RowBlocks(X, torch.zeros(10, dtype=torch.int64), torch.ones(10), Categorical(), 4)
+    codes, weight = torch.zeros(10, dtype=torch.int64), torch.ones(10)
+    rows = RowBlocks(X, codes, weight, Categorical(), block_size=4)
     assert [len(block.targets) for block in rows.blocks] == [4, 4, 2]
     assert all(
         block.X.untyped_storage().data_ptr() == X.untyped_storage().data_ptr()

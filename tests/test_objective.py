@@ -16,7 +16,7 @@ def test_value_and_gradient_match_autograd(problem):
     loss = problem.loss(coef)
     (gradient,) = torch.autograd.grad(loss.sum(), coef)
     point = problem.objective().at(coef.detach())
-    assert_close(point.value, loss.detach(), **TIGHT)
+    assert_close(torch.tensor(point.value, dtype=torch.float64), loss.detach(), **TIGHT)
     assert_close(point.grad, gradient, **TIGHT)
 
 
@@ -52,16 +52,18 @@ def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch)
 @over_cases
 def test_line_is_the_objective_along_a_direction(problem):
     coef, direction = problem.coef(), problem.coef(seed=2)
-    step = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)
+    steps = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)
+    step = tuple(steps.tolist())
     objective = problem.objective()
     line = objective.along(objective.at(coef), direction)
     point = line.point(line.at(step))
-    expected = objective.at(coef + step[:, None, None] * direction)
+    expected = objective.at(coef + steps[:, None, None] * direction)
     assert_close(point.coef, expected.coef, **TIGHT)
     assert_close(point.value, expected.value, **TIGHT)
     assert_close(point.grad, expected.grad, **TIGHT)
-    assert_close(line.at(step).slope, (expected.grad * direction).sum((-2, -1)), **TIGHT)
-    assert_close(line.slope, line.at(torch.zeros_like(step)).slope, **TIGHT)
+    slopes = (expected.grad * direction).sum((-2, -1))
+    assert_close(line.at(step).slope, tuple(slopes.tolist()), **TIGHT)
+    assert_close(line.slope, line.at((0.0,) * problem.n_problems).slope, **TIGHT)
 
 
 @over_cases
@@ -98,6 +100,7 @@ def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
     block = rows.blocks[0]
     codes = torch.arange(problem.n_rows) % n_classes
     X = torch.eye(n_classes, dtype=torch.float64)[codes]
+    X = torch.cat([X, torch.ones_like(X[:, :1])], dim=1)
     objective = problem.objective()
     coef = torch.zeros_like(problem.coef())
     if n_classes == 2:

@@ -39,15 +39,18 @@ class Rows(ABC):
     weight: Tensor
     """Row weights (1 or B, n)."""
 
+    has_intercept: bool = False
+    """Whether the coefficients have one column more than X, for an intercept."""
+
     @property
     def n_rows(self) -> int:
         """Number n of rows."""
         return self.X.shape[0]
 
     @property
-    def n_features(self) -> int:
-        """Number d of columns."""
-        return self.X.shape[1]
+    def n_columns(self) -> int:
+        """Number D of coefficients for each output."""
+        return self.X.shape[1] + self.has_intercept
 
     @property
     def is_dense(self) -> bool:
@@ -60,11 +63,11 @@ class Rows(ABC):
 
     @abstractmethod
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times X, shape (B, R, d)."""
+        """Residual times the columns, shape (B, R, D)."""
 
     @abstractmethod
     def squares(self, weight: Tensor) -> Tensor:
-        """Weights (R, n) times the squares of X, shape (R, d)."""
+        """Weights (R, n) times the squares of the columns, shape (R, D)."""
 
     @abstractmethod
     def _select(self, rows: slice | Tensor) -> Tensor:
@@ -88,11 +91,16 @@ class Rows(ABC):
         targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets
         return replace(self, targets=targets, weight=self.weight.to(dtype))
 
-    def design(self, n_columns: int, rows: slice | Tensor) -> Tensor:
-        """Dense columns of some rows, with one of ones if there is an intercept."""
+    def design(self, rows: slice | Tensor) -> Tensor:
+        """Dense columns (D, m) of some rows, with one of ones if there is an intercept."""
         X = self._select(rows).to(self.weight.dtype).to_dense()
-        n, d = X.shape
-        return X.T.contiguous() if n_columns == d else torch.cat([X.T, X.new_ones(1, n)])
+        return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
+
+    def _with_intercept(self, products: Tensor, thin: Tensor) -> Tensor:
+        """Append to products with X the one with a column of ones, if there is an intercept."""
+        if not self.has_intercept:
+            return products
+        return torch.cat([products, thin.sum(-1, keepdim=True)], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,38 +109,39 @@ class DenseRows(Rows):
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
-        coef_2d = coef.flatten(0, 1)
-        weights, intercept = coef_2d[:, : self.n_features], coef_2d[:, self.n_features :]
-        eta = self._multiply_transposed(weights)
-        if intercept.shape[1]:
-            eta += intercept
+        thin = coef.flatten(0, 1)
+        if self.has_intercept:
+            eta = self._multiply_transposed(thin[:, :-1]).add_(thin[:, -1:])
+        else:
+            eta = self._multiply_transposed(thin)
         return eta.view(*coef.shape[:-1], -1)
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times X, shape (B, R, d)."""
-        return self._multiply(residual.flatten(0, 1)).view(*residual.shape[:-1], -1)
+        """Residual times the columns, shape (B, R, D)."""
+        thin = residual.flatten(0, 1)
+        return self._with_intercept(self._multiply(thin), thin).view(*residual.shape[:-1], -1)
 
     def squares(self, weight: Tensor) -> Tensor:
-        """Weights (R, n) times the squares of X, shape (R, d)."""
-        total = weight.new_zeros(len(weight), self.n_features)
-        for rows in chunks(self.n_rows, self.n_features):
+        """Weights (R, n) times the squares of the columns, shape (R, D)."""
+        total = weight.new_zeros(len(weight), self.X.shape[1])
+        for rows in chunks(self.n_rows, self.X.shape[1]):
             X = self.X[rows].to(weight.dtype).square()
             total += multiply_transposed(weight[:, rows], X.T)
-        return total
+        return self._with_intercept(total, weight)
 
     def _multiply_transposed(self, thin: Tensor) -> Tensor:
         if self.X.dtype == thin.dtype:
             return multiply_transposed(thin, self.X)
         product = thin.new_empty(len(thin), self.n_rows)
-        for rows in chunks(self.n_rows, self.n_features):
+        for rows in chunks(self.n_rows, self.X.shape[1]):
             product[:, rows] = multiply_transposed(thin, self.X[rows].to(thin.dtype))
         return product
 
     def _multiply(self, thin: Tensor) -> Tensor:
         if self.X.dtype == thin.dtype:
             return multiply_transposed(thin, self.X.T)
-        product = thin.new_zeros(len(thin), self.n_features)
-        for rows in chunks(self.n_rows, self.n_features):
+        product = thin.new_zeros(len(thin), self.X.shape[1])
+        for rows in chunks(self.n_rows, self.X.shape[1]):
             product += multiply_transposed(thin[:, rows], self.X[rows].to(thin.dtype).T)
         return product
 
@@ -154,13 +163,12 @@ class SparseRows(Rows):
         return linear_predictor(self.X, coef)
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times X, shape (B, R, d)."""
-        return self._multiply(self._transpose, residual.flatten(0, 1)).view(
-            *residual.shape[:-1], -1
-        )
+        """Residual times the columns, shape (B, R, D)."""
+        products = self._multiply(self._transpose, residual.flatten(0, 1))
+        return products.view(*residual.shape[:-1], -1)
 
     def squares(self, weight: Tensor) -> Tensor:
-        """Weights (R, n) times the squares of X, shape (R, d)."""
+        """Weights (R, n) times the squares of the columns, shape (R, D)."""
         transpose = self._transpose
         squares = torch.sparse_csr_tensor(
             transpose.crow_indices(),
@@ -171,9 +179,8 @@ class SparseRows(Rows):
         )
         return self._multiply(squares, weight)
 
-    @staticmethod
-    def _multiply(transpose: Tensor, thin: Tensor) -> Tensor:
-        return (transpose @ thin.T).T.contiguous()
+    def _multiply(self, transpose: Tensor, thin: Tensor) -> Tensor:
+        return self._with_intercept((transpose @ thin.T).T, thin).contiguous()
 
     def _select(self, rows: slice | Tensor) -> Tensor:
         X, start = self.X, self.X.crow_indices()
@@ -205,6 +212,11 @@ def _make_first_sparse_tensor() -> None:
 _make_first_sparse_tensor()
 
 
+SMALL_ENTRIES = 2**16
+"""Most entries of a dense X that is copied, with a column of ones for the intercept: where the
+time goes into the calls, that spares some."""
+
+
 class RowBlocks(Dataset[Any]):
     """A training set as row blocks: the data set of the full-batch solvers.
 
@@ -219,6 +231,8 @@ class RowBlocks(Dataset[Any]):
         cross-validation, share X and give the other rows weight 0.
     family : Family
         Gives the targets their form.
+    fit_intercept : bool, default=True
+        Whether the coefficients have a column for an intercept.
     block_size : int, optional
         Most rows a block of dense data may have; the default is one block. Blocks are views.
     """
@@ -229,6 +243,7 @@ class RowBlocks(Dataset[Any]):
         codes: Tensor,
         sample_weight: Tensor,
         family: Family,
+        fit_intercept: bool = True,
         block_size: int | None = None,
     ) -> None:
         # In the precision of the weights, which may exceed the range of the features' dtype.
@@ -240,11 +255,13 @@ class RowBlocks(Dataset[Any]):
         self.n_rows, self.n_features = X.shape
         self.blocks: tuple[RowBlock, ...]
         if X.layout is not torch.strided:
-            self.blocks = (SparseRows(X, targets, weight),)
+            self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
         else:
+            if fit_intercept and X.numel() <= SMALL_ENTRIES:
+                X, fit_intercept = torch.cat([X, X.new_ones(len(X), 1)], dim=1), False
             size = block_size or max(self.n_rows, 1)
             pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
-            self.blocks = tuple(DenseRows(*piece) for piece in pieces)
+            self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
 
     def __len__(self) -> int:
         """Return the number n of rows."""

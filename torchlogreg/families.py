@@ -17,6 +17,10 @@ from torch.nn import functional as F
 class Family(Protocol):
     """What the objective and the estimators need to know about a distribution."""
 
+    outputs_compete: bool
+    r"""Whether a row's R x R Hessian in eta is :math:`\mathrm{diag}(c) - c c^\top` rather than
+    :math:`\mathrm{diag}(c)`, with its curvature c."""
+
     def n_outputs(self, n_classes: int) -> int:
         """Number R of linear predictors that describe ``n_classes`` classes."""
 
@@ -27,7 +31,7 @@ class Family(Protocol):
         """Negative log-likelihood (B, n) of each row and its gradient (B, R, n) in eta."""
 
     def curvature(self, eta: Tensor) -> Tensor:
-        """What :meth:`curvature_product` needs of eta, computed once: shape (B, R, n)."""
+        """The vector c (B, R, n) that determines each row's Hessian, computed once."""
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         """Product (B, R, n) of each row's R x R Hessian in eta with the vectors v."""
@@ -57,6 +61,8 @@ class Bernoulli:
     Everything is written in the margin :math:`m = \pm\eta`, positive for a row on the right
     side: neither the loss nor the residual of a well classified row cancels to zero.
     """
+
+    outputs_compete = False
 
     def n_outputs(self, n_classes: int) -> int:
         """One logit serves both classes."""
@@ -111,6 +117,8 @@ class Categorical:
     coefficients of all classes changes no probability. That freedom is called the gauge.
     """
 
+    outputs_compete = True
+
     def n_outputs(self, n_classes: int) -> int:
         """One logit a class."""
         return n_classes
@@ -125,10 +133,10 @@ class Categorical:
         log_proba = torch.log_softmax(eta, dim=-2)
         loss = -log_proba.gather(-2, index).squeeze(-2)
         proba = log_proba.exp_()
-        return loss, proba.scatter_add_(-2, index, proba.new_full((), -1.0).expand(index.shape))
+        return loss, proba.scatter_(-2, index, -1.0, reduce="add")
 
     def curvature(self, eta: Tensor) -> Tensor:
-        """The probabilities determine each row's Hessian."""
+        """The probabilities p."""
         return self.proba(eta)
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:

@@ -223,7 +223,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         """Validate, train, and write the results once."""
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         family = family_of(len(data.classes))
-        rows = RowBlocks(data.X, data.codes, data.sample_weight, family)
+        rows = RowBlocks(
+            data.X, data.codes, data.sample_weight, family, fit_intercept=self.fit_intercept
+        )
         n_coef = family.n_outputs(len(data.classes)) * (rows.n_features + self.fit_intercept)
         solver = resolve(self.solver, len(rows), n_coef)
         net = self._train(data, rows, family, solver)
@@ -255,7 +257,12 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self, data: TrainingData, rows: RowBlocks, family: Family, solver: Solver
     ) -> LogisticNet:
         """Translate scikit-learn's parameters into those of a skorch net, and train it."""
-        strength = l2_strength(torch.full_like(rows.weight_sum, self.C), rows.weight_sum)
+        strength = l2_strength(
+            torch.full_like(rows.weight_sum, self.C),
+            rows.weight_sum,
+            rows.n_features,
+            self.fit_intercept,
+        )
         net = LogisticNet(
             module_class(len(data.classes)),
             module__n_features=rows.n_features,

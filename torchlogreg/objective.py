@@ -28,10 +28,11 @@ D              --              d + 1 with an intercept, d without
 ``coef``       (B, R, D)       weights, the intercept in the last column
 ``eta``        (B, R, n)       linear predictor (logits)
 ``residual``   (B, R, n)       gradient of the row loss in eta
-``value``      (B,)            objective
 ``grad``       (B, R, D)       gradient of the objective
-``step``       (B,)            step length along a direction
 =============  ==============  ==================================================================
+
+What there is one number of for each problem (value, slope, step) lives on the host, as a tuple of
+B floats: decisions are made there, and a transfer brings all of them at once.
 
 Every sum over rows is a sum over row blocks, so the rows need not be in one piece.
 """
@@ -41,7 +42,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -74,8 +74,8 @@ class RowBlock(Protocol):
         """Number n of rows."""
 
     @property
-    def n_features(self) -> int:
-        """Number d of columns."""
+    def n_columns(self) -> int:
+        """Number D of coefficients for each output."""
 
     @property
     def is_dense(self) -> bool:
@@ -85,16 +85,13 @@ class RowBlock(Protocol):
         """Linear predictor (B, R, n) for coefficients (B, R, D)."""
 
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times X of each problem: (B, R, n) to (B, R, d)."""
+        """Residual times the columns, of each problem: (B, R, n) to (B, R, D)."""
 
     def squares(self, weight: Tensor) -> Tensor:
-        """Weights times the squares of X: (R, n) to (R, d)."""
+        """Weights times the squares of the columns: (R, n) to (R, D)."""
 
-    def design(self, n_columns: int, rows: slice | Tensor) -> Tensor:
-        """Dense columns (n_columns, m) of m rows, given as a slice or by index.
-
-        A column of ones is appended if ``n_columns`` is d + 1.
-        """
+    def design(self, rows: slice | Tensor) -> Tensor:
+        """Dense columns (D, m) of m rows, given as a slice or by index."""
 
     def take(self, index: Tensor) -> RowBlock:
         """Copy the rows of that index, with their weights as they are."""
@@ -113,8 +110,11 @@ class Point:
     coef: Tensor
     """Coefficients (B, R, D)."""
 
-    value: Tensor
-    """Objective (B,)."""
+    value: tuple[float, ...]
+    """Objective of each problem."""
+
+    penalty: tuple[float, ...]
+    """The penalty's part of it."""
 
     grad: Tensor
     """Gradient (B, R, D)."""
@@ -127,14 +127,17 @@ class Point:
 class Trial:
     """The objective restricted to a line, at one step length."""
 
-    step: Tensor
-    """Step length (B,)."""
+    step: tuple[float, ...]
+    """Step length of each problem."""
 
-    value: Tensor
-    """Objective (B,)."""
+    value: tuple[float, ...]
+    """Objective of each problem."""
 
-    slope: Tensor
-    """Derivative of the objective along the line (B,)."""
+    penalty: tuple[float, ...]
+    """The penalty's part of it."""
+
+    slope: tuple[float, ...]
+    """Derivative of the objective along the line of each problem."""
 
     eta: Sequence[Tensor]
     """Linear predictor (B, R, n), block by block."""
@@ -177,9 +180,10 @@ class Objective:
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: X is read twice."""
         eta = [block.predictor(coef) for block in self.blocks]
-        value, residual = self._loss(eta)
-        value = value + self.penalty.value(self.weights(coef))
-        return Point(coef, value, self._gradient(coef, residual), eta)
+        loss, residual = self._loss(eta)
+        losses, penalties = torch.stack((loss, self.penalty.value(coef))).tolist()
+        value = tuple(map(sum, zip(losses, penalties, strict=True)))
+        return Point(coef, value, tuple(penalties), self._gradient(coef, residual), eta)
 
     def along(self, point: Point, direction: Tensor) -> Line:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
@@ -196,24 +200,23 @@ class Objective:
     def hessian(self, point: Point) -> Tensor:
         """Hessian at ``point`` over the flattened coefficients, shape (B, R * D, R * D).
 
-        Every row's R x R Hessian weights the rows of X, once for each pair of outputs: the
-        blocks (r, s) and (s, r) are the same symmetric D x D matrix.
+        A row's Hessian in eta is diagonal, but for a term of rank one where the outputs compete:
+        the first gives a D x D matrix for every output, the second a square of all of them.
         """
         B, R, D = point.coef.shape
-        first, second, pair_of = _pairs(R, point.coef.device)
-        identity = torch.eye(R, dtype=point.coef.dtype, device=point.coef.device).unsqueeze(-1)
-        blocks = point.coef.new_zeros(B, len(first) * D, D)
+        hessian = point.coef.new_zeros(B, R * D, R * D)
         for block, eta in zip(self.blocks, point.eta, strict=True):
-            for rows in chunks(block.n_rows, B * len(first) * max(D, 2)):
-                curvature = self.family.curvature(eta[..., rows]).unsqueeze(-3)
-                row_hessians = self.family.curvature_product(curvature, identity)
-                pairs = row_hessians[:, first, second] * block.weight[:, None, rows]
-                columns = block.design(D, rows)
-                blocks += (pairs.unsqueeze(-2) * columns).flatten(1, 2) @ columns.T
-        by_pair: Tensor = blocks.unflatten(1, (-1, D))[:, pair_of]
-        hessian = by_pair.transpose(2, 3).reshape(B, R * D, R * D)
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
-        self.weights(diagonal).add_(self.penalty.curvature)
+            for rows in chunks(block.n_rows, B * R * D):
+                columns = block.design(rows)
+                curvature = self.family.curvature(eta[..., rows])
+                weighted = (curvature * block.weight[:, None, rows]).unsqueeze(-2) * columns
+                weighted = weighted.flatten(1, 2)
+                own = (weighted @ columns.T).unflatten(1, (R, D))
+                hessian.view(B, R, D, R, D).diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
+                if self.family.outputs_compete:
+                    plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
+                    hessian -= weighted @ plain.mT
+        hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D)).add_(self.penalty.strength)
         return hessian
 
     def curvature(self, point: Point) -> Tensor:
@@ -230,9 +233,9 @@ class Objective:
 
         A tenth must have enough rows to determine a D x D matrix, and be worth the effort.
         """
-        n, d = self.n_rows, self.blocks[0].n_features
+        n, D = self.n_rows, self.blocks[0].n_columns
         n_sampled = n // SUBSAMPLE
-        if n_sampled < 4 * (d + 1) or n * d < LARGE_ENTRIES:
+        if n_sampled < 4 * D or n * D < LARGE_ENTRIES:
             return None
         order = torch.randperm(n, generator=generator, device=generator.device)
         index = order[:n_sampled].sort().values.to(self.blocks[0].weight.device)
@@ -248,9 +251,9 @@ class Objective:
         Large dense data in float64 is read in float32 first: that is half the arithmetic, and
         the minimisers agree to seven digits or so.
         """
-        d = self.blocks[0].n_features
+        n_entries = self.n_rows * self.blocks[0].n_columns
         is_double = self.dtype == torch.float64
-        if not (is_double and self.blocks[0].is_dense and self.n_rows * d >= LARGE_ENTRIES):
+        if not (is_double and self.blocks[0].is_dense and n_entries >= LARGE_ENTRIES):
             return (self,)
         blocks = [block.to(torch.float32) for block in self.blocks]
         penalty = L2(self.penalty.strength.to(torch.float32))
@@ -267,7 +270,7 @@ class Objective:
         together. If that holds for all rows, longer and longer multiples of the weights bring
         the mean loss to zero: without a penalty there is no minimiser.
         """
-        separated = torch.ones_like(point.value, dtype=torch.bool)
+        separated = torch.ones(len(point.value), dtype=torch.bool, device=point.coef.device)
         for block, eta in zip(self.blocks, point.eta, strict=True):
             loss, _ = self.family.loss_and_residual(eta, block.targets)
             separated &= ((loss < math.log(2)) | (block.weight == 0)).all(-1)
@@ -275,27 +278,18 @@ class Objective:
 
     def _loss(self, eta: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mean loss (B,) and weighted residual, block by block."""
-        residuals = []
-        value = eta[0].new_zeros(eta[0].shape[0])
+        losses, residuals = [], []
         for block, eta_block in zip(self.blocks, eta, strict=True):
             loss, residual = self.family.loss_and_residual(eta_block, block.targets)
-            value = value + (loss * block.weight).sum(-1)
+            losses.append((loss * block.weight).sum(-1))
             residuals.append(residual.mul_(block.weight.unsqueeze(-2)))
-        return value, residuals
+        return _total(losses), residuals
 
     def _gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
         """Gradient (B, R, D): the data's part from the weighted residual, plus the penalty's."""
-        gradient = torch.zeros_like(coef)
-        weights = self.weights(gradient)
-        for block, residual_block in zip(self.blocks, residual, strict=True):
-            weights += block.adjoint(residual_block)
-            gradient[..., block.n_features :] += residual_block.sum(-1, keepdim=True)
-        weights += self.penalty.gradient(self.weights(coef))
-        return gradient
-
-    def weights(self, coef: Tensor) -> Tensor:
-        """View of the coefficients without the intercept, shape (B, R, d)."""
-        return coef[..., : self.blocks[0].n_features]
+        pairs = zip(self.blocks, residual, strict=True)
+        gradient = _total([block.adjoint(residual_block) for block, residual_block in pairs])
+        return gradient.addcmul_(self.penalty.strength, coef)
 
 
 class Line:
@@ -309,35 +303,51 @@ class Line:
         self.objective = objective
         self.origin = point
         self.direction = direction
-        self.slope = (point.grad * direction).sum((-2, -1))
-        """Derivative (B,) at step 0."""
         self._eta = [block.predictor(direction) for block in objective.blocks]
-        weights, along = objective.weights(point.coef), objective.weights(direction)
-        penalty = objective.penalty
-        self._penalty = penalty.value(weights)
-        self._penalty_slope = (penalty.gradient(weights) * along).sum((-2, -1))
-        self._penalty_curvature = 2 * penalty.value(along)
+        along = objective.penalty.gradient(direction)
+        products = torch.stack((point.grad * direction, along * point.coef, along * direction))
+        slope, penalty_slope, penalty_curvature = products.sum((-2, -1)).tolist()
+        self.slope = tuple(slope)
+        """Derivative at step 0 of each problem."""
+        self._penalty = [point.penalty, penalty_slope, penalty_curvature]
 
-    def at(self, step: Tensor) -> Trial:
-        """Evaluate value and slope at the step lengths ``step`` (B,)."""
-        factor = step[:, None, None]
-        eta = [
-            torch.addcmul(start, along, factor)
-            for start, along in zip(self.origin.eta, self._eta, strict=True)
-        ]
-        value, residual = self.objective._loss(eta)
-        slope = self._penalty_slope + step * self._penalty_curvature
-        for residual_block, along in zip(residual, self._eta, strict=True):
-            slope = slope + (residual_block * along).sum((-2, -1))
-        value = value + self._penalty
-        value = value + step * (self._penalty_slope + 0.5 * step * self._penalty_curvature)
-        return Trial(step, value, slope, eta, residual)
+    @property
+    def resolution(self) -> float:
+        """Relative spacing of the numbers that values are computed with."""
+        return torch.finfo(self.direction.dtype).eps
+
+    def at(self, step: tuple[float, ...]) -> Trial:
+        """Evaluate value and slope at the step lengths ``step``."""
+        starts = zip(self.origin.eta, self._eta, strict=True)
+        eta = [self._move(start, along, step) for start, along in starts]
+        loss, residual = self.objective._loss(eta)
+        slopes = [(r * along).sum((-2, -1)) for r, along in zip(residual, self._eta, strict=True)]
+        losses, loss_slopes = torch.stack((loss, _total(slopes))).tolist()
+        penalty, penalty_slope = [], []
+        for t, p, s, c in zip(step, *self._penalty, strict=True):
+            penalty.append(p + t * (s + 0.5 * t * c))
+            penalty_slope.append(s + t * c)
+        value = tuple(map(sum, zip(losses, penalty, strict=True)))
+        slope = tuple(map(sum, zip(loss_slopes, penalty_slope, strict=True)))
+        return Trial(step, value, tuple(penalty), slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
         """Complete a trial to a point with its gradient: X is read once."""
-        coef = torch.addcmul(self.origin.coef, self.direction, trial.step[:, None, None])
+        coef = self._move(self.origin.coef, self.direction, trial.step)
         gradient = self.objective._gradient(coef, trial.residual)
-        return Point(coef, trial.value, gradient, trial.eta)
+        return Point(coef, trial.value, trial.penalty, gradient, trial.eta)
+
+    @staticmethod
+    def _move(start: Tensor, along: Tensor, step: tuple[float, ...]) -> Tensor:
+        """Go from ``start`` (B, ...) along a direction by the step of each problem."""
+        if len(step) == 1:
+            return torch.add(start, along, alpha=step[0])
+        return torch.addcmul(start, along, start.new_tensor(step)[:, None, None])
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    """Sum the parts that the blocks contribute."""
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, Tensor]]:
@@ -349,12 +359,3 @@ def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, 
         pieces.append((block, index[inside] - start))
         start += block.n_rows
     return pieces
-
-
-@cache
-def _pairs(R: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """All pairs r <= s of outputs, and the table (R, R) of their positions in that order."""
-    first, second = torch.triu_indices(R, R, device=device)
-    position = torch.empty(R, R, dtype=torch.int64, device=device)
-    position[first, second] = position[second, first] = torch.arange(len(first), device=device)
-    return first, second, position

@@ -94,7 +94,7 @@ class Blocks:
         n_rows = max(ROWS_A_COLUMN * D, MIN_ROWS)
         curvature = objective.curvature_diagonal(point)
         lacks_rows = objective.n_rows > n_rows
-        exact = _exact_diagonal(objective.blocks, curvature, D) if lacks_rows else None
+        exact = _exact_diagonal(objective.blocks, curvature) if lacks_rows else None
         self.inverse = point.coef.new_empty(B, R, D, D)
         """Inverse of every block, shape (B, R, D, D)."""
         for b in range(B):
@@ -104,7 +104,7 @@ class Blocks:
                 _second_moments(objective.blocks, index, weight, out=block)
                 if exact is not None:
                     _set_diagonal_(block, exact[b, r])
-                objective.weights(block.diagonal()).add_(objective.penalty.strength[b])
+                block.diagonal().add_(objective.penalty.strength[b, 0])
                 _invert_(block)
         self.multiplier = _invert_(self.inverse.sum(1)) if R > 1 else None
         """Inverse of the sum of the inverses, shape (B, D, D)."""
@@ -140,7 +140,7 @@ class Kronecker:
         n_rows = max(ROWS_A_COLUMN * D, MIN_ROWS)
         curvature = objective.curvature_diagonal(point).sum(1)
         lacks_rows = objective.n_rows > n_rows
-        exact = _exact_diagonal(objective.blocks, curvature.unsqueeze(1), D) if lacks_rows else None
+        exact = _exact_diagonal(objective.blocks, curvature.unsqueeze(1)) if lacks_rows else None
         self.outputs = point.coef.new_empty(B, R, R)
         """Pseudo-inverse of A, shape (B, R, R)."""
         self.columns = point.coef.new_empty(B, D, D)
@@ -154,7 +154,7 @@ class Kronecker:
             gram = _second_moments(objective.blocks, index, weight, out=self.columns[b])
             if exact is not None:
                 _set_diagonal_(gram, exact[b, 0])
-            objective.weights(gram.diagonal()).add_(R * objective.penalty.strength[b])
+            gram.diagonal().add_(R * objective.penalty.strength[b, 0])
             _invert_(gram)
 
     def _invert_outputs(self, mean: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class LowRank:
         B, R, D = point.coef.shape
         n_rows = min(MIN_ROWS, int((MAX_ENTRIES / (B * R)) ** 0.5), max(MAX_ENTRIES // D, 1))
         curvature = objective.curvature_diagonal(point)
-        exact = _exact_diagonal(objective.blocks, curvature, D).mean(1, keepdim=True)
+        exact = _exact_diagonal(objective.blocks, curvature).mean(1, keepdim=True)
         index, _ = _sample(curvature.sum((0, 1)), n_rows, generator)
         self.rows: Sequence[RowBlock] = objective.blocks
         lack = torch.zeros_like(exact)
@@ -192,13 +192,12 @@ class LowRank:
             self.rows = [block.take(some) for block, some in by_block(objective.blocks, index)]
             share = _probability(curvature.sum((0, 1)), n_rows)[index]
             curvature = curvature[..., index] / share
-            found = _exact_diagonal(self.rows, curvature, D).mean(1, keepdim=True)
+            found = _exact_diagonal(self.rows, curvature).mean(1, keepdim=True)
             lack = (exact - found).clamp_min_(0)
         # Differences of numbers 1 / floor times as large must keep some digits.
         floor = torch.finfo(point.coef.dtype).eps ** 0.5
         smallest = torch.finfo(point.coef.dtype).eps * exact.amax(-1, keepdim=True)
-        diagonal = lack + floor * torch.maximum(exact, smallest)
-        objective.weights(diagonal).add_(objective.penalty.curvature)
+        diagonal = lack + floor * torch.maximum(exact, smallest) + objective.penalty.strength
         self.inverse_diagonal = 1 / diagonal
         """Inverse of the diagonal, shape (B, 1, D)."""
         root = curvature.sqrt()
@@ -216,7 +215,7 @@ class LowRank:
         """Return the inner products (m, m) of the sampled rows."""
         D = inverse_diagonal.shape[-1]
         products = [
-            self._predictor((block.design(D, rows).T * inverse_diagonal).unsqueeze(0))
+            self._predictor((block.design(rows).T * inverse_diagonal).unsqueeze(0))
             for block in self.rows
             for rows in chunks(block.n_rows, D)
         ]
@@ -232,9 +231,7 @@ class LowRank:
         back = torch.zeros_like(step)
         start = 0
         for block in self.rows:
-            piece = inner[..., start : start + block.n_rows]
-            back[..., : block.n_features] += block.adjoint(piece)
-            back[..., block.n_features :] += piece.sum(-1, keepdim=True)
+            back += block.adjoint(inner[..., start : start + block.n_rows])
             start += block.n_rows
         step -= self.inverse_diagonal * back
         return step - step.mean(1, keepdim=True) if step.shape[1] > 1 else step
@@ -277,24 +274,18 @@ def _second_moments(
     pieces = zip(blocks, whole, strict=True) if index is None else by_block(blocks, index)
     for block, rows in pieces:
         for part in chunks(len(rows), len(out)):
-            Z = block.design(len(out), rows[part])
+            Z = block.design(rows[part])
             Z *= weight[start + part.start : start + part.stop].sqrt()
             out.addmm_(Z, Z.T)
         start += len(rows)
     return out
 
 
-def _exact_diagonal(blocks: Sequence[RowBlock], weight: Tensor, D: int) -> Tensor:
+def _exact_diagonal(blocks: Sequence[RowBlock], weight: Tensor) -> Tensor:
     """Weights (B, R, n) times the squares of all columns, shape (B, R, D)."""
-    flat = weight.flatten(0, 1)
-    diagonal = flat.new_empty(len(flat), D)
-    d = blocks[0].n_features
-    diagonal[:, d:] = flat.sum(-1, keepdim=True)
-    pieces = flat.split([block.n_rows for block in blocks], dim=-1)
-    diagonal[:, :d] = sum(
-        block.squares(piece) for block, piece in zip(blocks, pieces, strict=True)
-    )
-    return diagonal.view(*weight.shape[:-1], D)
+    pieces = weight.flatten(0, 1).split([block.n_rows for block in blocks], dim=-1)
+    squares = [block.squares(piece) for block, piece in zip(blocks, pieces, strict=True)]
+    return torch.stack(squares).sum(0).view(*weight.shape[:-1], -1)
 
 
 def _set_diagonal_(matrix: Tensor, exact: Tensor) -> None:

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_problems_at_once_are_the_problems_one_by_one(problem, optimizer_class):
     for b in range(problem.n_problems):
         objective = problem.objective()
         blocks = tuple(
-            type(block)(block.X, block.targets, block.weight[b : b + 1]) for block in rows.blocks
+            replace(block, weight=block.weight[b : b + 1]) for block in rows.blocks
         )
         penalty = type(objective.penalty)(objective.penalty.strength[b : b + 1])
         single = type(objective)(blocks, objective.family, penalty)
@@ -65,7 +66,7 @@ def test_the_objective_never_rises(problem, optimizer_class):
     for _ in range(50):
         optimizer.step(objective)
         after = objective.at(param.detach()).value
-        assert (after <= before + 1e-14).all()
+        assert all(new <= old + 1e-14 for new, old in zip(after, before, strict=True))
         before = after
 
 
@@ -123,8 +124,8 @@ def test_a_parameter_changed_from_outside_is_noticed(optimizer_class):
     with torch.no_grad():
         param.fill_(1.0)
     value = optimizer.step(objective)
-    assert value <= objective.at(torch.ones_like(param)).value.sum()
-    assert_close(objective.at(param.detach()).value.sum(), value)
+    assert value.item() <= sum(objective.at(torch.ones_like(param)).value)
+    assert sum(objective.at(param.detach()).value) == pytest.approx(value.item())
 
 
 @over_optimizers
@@ -169,13 +170,13 @@ def test_newton_takes_singular_hessians():
     problem = Problem(3, 1)
     objective = problem.objective()
     block = objective.blocks[0]
-    X = torch.cat([block.X, block.X, torch.ones_like(block.X[:, :1])], dim=1)
+    X = torch.cat([block.X, block.X], dim=1)
     flat = type(objective)(
         (type(block)(X, block.targets, block.weight),),
         objective.family,
-        type(objective.penalty)(torch.zeros(1, dtype=torch.float64)),
+        type(objective.penalty)(torch.zeros(1, 1, X.shape[1], dtype=torch.float64)),
     )
-    param = torch.nn.Parameter(torch.zeros(1, 3, X.shape[1] + 1, dtype=torch.float64))
+    param = torch.nn.Parameter(torch.zeros(1, 3, X.shape[1], dtype=torch.float64))
     optimizer = NewtonCholesky([param], tol=1e-10)
     for _ in range(30):
         optimizer.step(flat)

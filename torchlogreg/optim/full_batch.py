@@ -133,7 +133,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param.copy_(point.coef)
         param.grad = point.grad.to(param.dtype)
         self._source = (closure, param._version)
-        return point.value.sum()
+        return param.new_tensor(sum(point.value))
 
     @property
     def _tol(self) -> float:
@@ -156,7 +156,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
                 memory[name] = value.to(self._objective.dtype)
         self.point = self._objective.at(coef.to(self._objective.dtype))
         self._judge(self.point, memory)
-        overflows = not self.point.value.isfinite().all()
+        overflows = not all(map(math.isfinite, self.point.value))
         if self._next_stages and (self.is_finished or overflows):
             self._enter(self._next_stages, coef, memory)
 
@@ -185,10 +185,10 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             is_done = torch.tensor(done, device=direction.device)[:, None, None]
             direction = torch.where(is_done, 0, direction)
         line = objective.along(point, direction)
-        slopes = line.slope.tolist()
-        if all(slope < 0 or over for slope, over in zip(slopes, done, strict=True)):
+        if all(slope < 0 or over for slope, over in zip(line.slope, done, strict=True)):
             return line
-        is_downhill = (line.slope <= 0)[:, None, None]
+        is_downhill = [slope <= 0 for slope in line.slope]
+        is_downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
         return objective.along(point, torch.where(is_downhill, direction, -point.grad))
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
@@ -201,15 +201,15 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         An improvement is a lower value than ever, by more than rounding, or a gradient norm
         smaller than ever by a tenth.
         """
-        values, norms = torch.stack((point.value, point.grad.abs().amax((-2, -1)))).tolist()
+        norms = point.grad.abs().amax((-2, -1)).tolist()
         self.optimality, self.suboptimality = tuple(norms), (math.nan,) * len(norms)
         if max(norms) <= self._tol:
             self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
-        resolution = 2 * torch.finfo(point.value.dtype).eps
-        progress = memory.get("progress", [(math.inf, math.inf, False, 0)] * len(values))
+        resolution = 2 * torch.finfo(point.grad.dtype).eps
+        progress = memory.get("progress", [(math.inf, math.inf, False, 0)] * len(norms))
         memory["progress"] = []
         for value, norm, gap, (best_value, best_norm, _, n_left) in zip(
-            values, norms, self.suboptimality, progress, strict=True
+            point.value, norms, self.suboptimality, progress, strict=True
         ):
             is_small = norm <= self._tol
             is_solved = is_small and not gap > self._tol * max(abs(value), self._tol)

@@ -110,7 +110,7 @@ class LBFGS(FullBatchOptimizer):
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Half the decrease that the model promises along its step."""
         if "S" not in memory:
-            return torch.full_like(point.value, torch.nan)
+            return point.grad.new_full(point.grad.shape[:1], torch.nan)
         return -0.5 * (point.grad * self._descend(point, memory)).sum((-2, -1))
 
     def _descend(self, point: Point, memory: dict[str, Any]) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import torch
-
 from torchlogreg.optim.protocol import Line, Trial
 
 
@@ -34,8 +32,8 @@ def wolfe_search(
 
     Notes
     -----
-    The brackets live on the host: a trial costs one transfer of 2 B numbers, whatever the
-    device, and the rules are written for one line.
+    The brackets live on the host: a trial costs one transfer, whatever the device, and the
+    rules are written for one line.
 
     References
     ----------
@@ -45,22 +43,17 @@ def wolfe_search(
     .. [3] Dowell & Jarratt, A modified regula falsi method for computing the root of an
        equation, BIT 11 (1971).
     """
-    value_0 = line.origin.value
-    resolution = torch.finfo(value_0.dtype).eps
     searches = [
-        _Search(value, slope, first_step, c1, c2, rounding=4 * resolution * abs(value))
-        for value, slope in _transfer(value_0, line.slope)
+        _Search(value, slope, first_step, c1, c2, rounding=4 * line.resolution * abs(value))
+        for value, slope in zip(line.origin.value, line.slope, strict=True)
     ]
     for _ in range(max_trials):
-        trial = line.at(value_0.new_tensor([search.step for search in searches]))
-        for search, (value, slope) in zip(
-            searches, _transfer(trial.value, trial.slope), strict=True
-        ):
+        trial = line.at(tuple(search.step for search in searches))
+        for search, value, slope in zip(searches, trial.value, trial.slope, strict=True):
             search.judge(value, slope)
         if all(search.is_accepted for search in searches):
             return trial
-    steps = [search.step if search.is_accepted else search.low for search in searches]
-    return line.at(value_0.new_tensor(steps))
+    return line.at(tuple(s.step if s.is_accepted else s.low for s in searches))
 
 
 @dataclass
@@ -126,8 +119,3 @@ class _Search:
         root = -self.low * self.slope_0 / rise if rise > 0 else math.inf
         return min(max(root, 1.5 * self.low), 10 * self.low)
 
-
-def _transfer(value: torch.Tensor, slope: torch.Tensor) -> list[tuple[float, float]]:
-    """Bring values and slopes to the host in one go."""
-    values, slopes = torch.stack((value, slope)).tolist()
-    return list(zip(values, slopes, strict=True))

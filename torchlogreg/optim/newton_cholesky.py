@@ -42,17 +42,18 @@ class NewtonCholesky(FullBatchOptimizer):
     ) -> Tensor:
         """Solve H p = -g."""
         hessian, grad = objective.hessian(point), point.grad.flatten(1).unsqueeze(-1)
+        resolution = torch.finfo(grad.dtype).eps
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        smallest = torch.finfo(grad.dtype).eps * diagonal.amax(-1, keepdim=True)
-        scale = diagonal.clamp_min(smallest.clamp_min(torch.finfo(grad.dtype).tiny))
-        damping = torch.finfo(grad.dtype).eps * grad.shape[1]
+        smallest = resolution**2 * diagonal.amax(-1, keepdim=True) + torch.finfo(grad.dtype).tiny
+        damping = resolution * grad.shape[1]
         while damping < 1:
-            diagonal += damping * scale
+            diagonal.mul_(1 + damping).add_(smallest)
             factor, info = torch.linalg.cholesky_ex(hessian)
             if not info.any():
                 self._factor = factor
                 return -torch.cholesky_solve(grad, factor).view_as(point.grad)
             damping *= 100
+            smallest *= 100
         self._factor = None
         return -point.grad
 
@@ -60,7 +61,7 @@ class NewtonCholesky(FullBatchOptimizer):
         """Newton decrement, with the Hessian of the last iteration."""
         grad = point.grad.flatten(1).unsqueeze(-1)
         if self._factor is None:
-            return torch.full_like(point.value, torch.nan)
+            return point.grad.new_full(point.grad.shape[:1], torch.nan)
         return 0.5 * (grad * torch.cholesky_solve(grad, self._factor.to(grad))).sum((-2, -1))
 
     def release(self) -> None:

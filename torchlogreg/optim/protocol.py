@@ -22,8 +22,8 @@ class Point(Protocol):
         """Coefficients (B, R, D)."""
 
     @property
-    def value(self) -> Tensor:
-        """Objective (B,)."""
+    def value(self) -> tuple[float, ...]:
+        """Objective of each problem."""
 
     @property
     def grad(self) -> Tensor:
@@ -34,16 +34,16 @@ class Trial(Protocol):
     """The objective along a line, at one step length."""
 
     @property
-    def step(self) -> Tensor:
-        """Step length (B,)."""
+    def step(self) -> tuple[float, ...]:
+        """Step length of each problem."""
 
     @property
-    def value(self) -> Tensor:
-        """Objective (B,)."""
+    def value(self) -> tuple[float, ...]:
+        """Objective of each problem."""
 
     @property
-    def slope(self) -> Tensor:
-        """Derivative along the line (B,)."""
+    def slope(self) -> tuple[float, ...]:
+        """Derivative along each line."""
 
 
 class Line(Protocol):
@@ -54,11 +54,15 @@ class Line(Protocol):
         """Where the line starts."""
 
     @property
-    def slope(self) -> Tensor:
-        """Derivative at the start (B,)."""
+    def slope(self) -> tuple[float, ...]:
+        """Derivative at the start of each line."""
 
-    def at(self, step: Tensor) -> Trial:
-        """Evaluate at the step lengths ``step`` (B,)."""
+    @property
+    def resolution(self) -> float:
+        """Relative spacing of the numbers that values are computed with."""
+
+    def at(self, step: tuple[float, ...]) -> Trial:
+        """Evaluate at the step lengths ``step``."""
 
     def point(self, trial: Any) -> Point:
         """Complete one of this line's trials to a Point."""
