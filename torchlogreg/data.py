@@ -53,6 +53,11 @@ class Rows(ABC):
         return self.X.shape[1] + self.has_intercept
 
     @property
+    def n_entries(self) -> int:
+        """Number of stored entries of X."""
+        return self.X.numel() if self.is_dense else self.X.values().numel()
+
+    @property
     def is_dense(self) -> bool:
         """Whether X is dense."""
         return self.X.layout is torch.strided

@@ -78,6 +78,10 @@ class RowBlock(Protocol):
         """Number D of coefficients for each output."""
 
     @property
+    def n_entries(self) -> int:
+        """Number of stored entries of X."""
+
+    @property
     def is_dense(self) -> bool:
         """Whether X is dense."""
 

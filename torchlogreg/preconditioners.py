@@ -36,17 +36,24 @@ ROWS_A_COLUMN = 4
 factor of two or so."""
 
 MIN_ROWS = 2000
-"""Fewest rows in a sample, where there are as many."""
+"""Fewest rows in a sample for a D x D matrix, and most for an m x m one."""
 
 MIN_COLUMNS = 256
 """Columns D up to which a D x D matrix is taken even if there are fewer rows."""
 
-MAX_COLUMNS = 4096
-"""Most columns D of a matrix that is factorised; beyond, only m x m matrices are."""
-
 MAX_ENTRIES = 2**24
 """Most entries of a dense copy of a sample, and of the matrices of all outputs unless the data
 itself is larger."""
+
+PASSES = 100
+"""A preconditioner may cost as many multiplications as so many passes over the data, which is
+some tens of passes in time: products of matrices are faster than passes."""
+
+SPARSE_FACTOR = 10
+"""How much dearer a multiplication is with sparse data than with dense ones."""
+
+MIN_BUDGET = 1e9
+"""Multiplications that are always allowed: some milliseconds."""
 
 
 def sampled_inverse_hessian(
@@ -72,11 +79,24 @@ def sampled_inverse_hessian(
     """
     B, R, D = point.coef.shape
     n = objective.n_rows
-    if n < D and D > MIN_COLUMNS or D > MAX_COLUMNS:
-        return LowRank(objective, point, generator)
-    if rough or B * R * D**2 > max(MAX_ENTRIES, n * D // 4):
-        return Kronecker(objective, point, generator)
-    return Blocks(objective, point, generator)
+    budget = _budget(objective, B * R)
+    m = min(n, max(ROWS_A_COLUMN * D, MIN_ROWS))
+    work = D**2 * (m + D)
+    if (n >= D or D <= MIN_COLUMNS) and B * work <= budget:
+        fits = B * R * work <= budget and B * R * D**2 <= max(MAX_ENTRIES, n * D // 4)
+        form = Blocks if fits and not rough else Kronecker
+        return form(objective, point, generator, m)
+    # m rows take m^2 D multiplications, and m^3 for every output.
+    m = int(min(MIN_ROWS, MAX_ENTRIES / D, (budget / (B * D)) ** 0.5, (budget / (B * R)) ** (1 / 3)))
+    m = min(n, m, int((MAX_ENTRIES / (B * R)) ** 0.5))
+    return LowRank(objective, point, generator, m)
+
+
+def _budget(objective: Objective, n_outputs: int) -> float:
+    """Multiplications that a preconditioner may cost."""
+    factor = 1 if objective.blocks[0].is_dense else SPARSE_FACTOR
+    n_entries = sum(block.n_entries for block in objective.blocks)
+    return max(PASSES * 2 * factor * n_entries * n_outputs, MIN_BUDGET)
 
 
 class Blocks:
@@ -89,9 +109,10 @@ class Blocks:
     :math:`\mu = (\sum_r H_r^{-1})^{-1} \sum_r H_r^{-1} g_r` of that constraint.
     """
 
-    def __init__(self, objective: Objective, point: Point, generator: torch.Generator) -> None:
+    def __init__(
+        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
+    ) -> None:
         B, R, D = point.coef.shape
-        n_rows = max(ROWS_A_COLUMN * D, MIN_ROWS)
         curvature = objective.curvature_diagonal(point)
         lacks_rows = objective.n_rows > n_rows
         exact = _exact_diagonal(objective.blocks, curvature) if lacks_rows else None
@@ -135,9 +156,10 @@ class Kronecker:
     damping = 1e-2
     """Added to the eigenvalues of A, in units of their mean: rare classes have next to none."""
 
-    def __init__(self, objective: Objective, point: Point, generator: torch.Generator) -> None:
+    def __init__(
+        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
+    ) -> None:
         B, R, D = point.coef.shape
-        n_rows = max(ROWS_A_COLUMN * D, MIN_ROWS)
         curvature = objective.curvature_diagonal(point).sum(1)
         lacks_rows = objective.n_rows > n_rows
         exact = _exact_diagonal(objective.blocks, curvature.unsqueeze(1)) if lacks_rows else None
@@ -180,9 +202,10 @@ class LowRank:
     sample is all rows, X itself is U and is not copied.
     """
 
-    def __init__(self, objective: Objective, point: Point, generator: torch.Generator) -> None:
+    def __init__(
+        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
+    ) -> None:
         B, R, D = point.coef.shape
-        n_rows = min(MIN_ROWS, int((MAX_ENTRIES / (B * R)) ** 0.5), max(MAX_ENTRIES // D, 1))
         curvature = objective.curvature_diagonal(point)
         exact = _exact_diagonal(objective.blocks, curvature).mean(1, keepdim=True)
         index, _ = _sample(curvature.sum((0, 1)), n_rows, generator)
@@ -269,15 +292,20 @@ def _second_moments(
 ) -> Tensor:
     """Weighted second moments (D, D) of the columns over some rows."""
     out.zero_()
+    if index is None:
+        pieces = [(block, part) for block in blocks for part in chunks(block.n_rows, len(out))]
+    else:
+        pieces = [
+            (block, some[part])
+            for block, some in by_block(blocks, index)
+            for part in chunks(len(some), len(out))
+        ]
     start = 0
-    whole = [torch.arange(block.n_rows, device=weight.device) for block in blocks]
-    pieces = zip(blocks, whole, strict=True) if index is None else by_block(blocks, index)
     for block, rows in pieces:
-        for part in chunks(len(rows), len(out)):
-            Z = block.design(rows[part])
-            Z *= weight[start + part.start : start + part.stop].sqrt()
-            out.addmm_(Z, Z.T)
-        start += len(rows)
+        columns = block.design(rows)
+        part = weight[start : start + columns.shape[1]]
+        out.addmm_(columns * part, columns.T)
+        start += columns.shape[1]
     return out
 
 
@@ -308,8 +336,10 @@ def _invert_(matrices: Tensor) -> Tensor:
     """
     resolution = torch.finfo(matrices.dtype)
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
-    smallest = resolution.eps * diagonal.amax(-1, keepdim=True) + resolution.tiny
-    scale = torch.maximum(diagonal, smallest).rsqrt()
+    largest = diagonal.amax(-1, keepdim=True) + resolution.tiny
+    # Columns that are zero throughout have no gradient either.
+    is_zero = diagonal <= resolution.eps**2 * largest
+    scale = torch.where(is_zero, largest, diagonal).rsqrt()
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
     damping = resolution.eps * matrices.shape[-1]

@@ -33,9 +33,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     lr : float, default=1.0
         First step that the line search tries, in units of the direction.
     tol : float, default=1e-4
-        A problem has converged when :math:`\max_j |g_j| \le` ``tol``. It is finished when, in
-        addition, the estimate of :math:`f - f^*` is at most ``tol`` times the larger of f and
-        ``tol``.
+        A problem has converged when :math:`\max_j |g_j| \le` ``tol``. The optimizer goes on a
+        little further, see ``margin``, and until the estimate of :math:`f - f^*` is at most
+        ``tol / 10`` times the larger of f and ``tol``.
 
     Raises
     ------
@@ -48,6 +48,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     stage_patience = 5
     """The same where waiting is not worth it: on a stand-in, or below ``tol``."""
+
+    margin = 1.0
+    """The part of ``tol`` that the gradient norm goes below before the optimizer stops."""
 
     c2 = 0.9
     """Curvature constant of the line search: how much of the initial slope may be left."""
@@ -212,7 +215,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             point.value, norms, self.suboptimality, progress, strict=True
         ):
             is_small = norm <= self._tol
-            is_solved = is_small and not gap > self._tol * max(abs(value), self._tol)
+            allowed_gap = 0.1 * self._tol * max(abs(value), self._tol)
+            is_solved = norm <= self.margin * self._tol and not gap > allowed_gap
             is_lower = value + resolution * abs(value) < best_value
             if is_lower or norm < 0.9 * best_norm:
                 n_left = self.stage_patience if self._next_stages else self.patience
