@@ -33,9 +33,7 @@ class Problem:
     @property
     def X(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(
-            self.n_rows, self.n_features, dtype=torch.float64, generator=generator
-        )
+        return torch.randn(self.n_rows, self.n_features, dtype=torch.float64, generator=generator)
 
     def rows(self) -> RowBlocks:
         generator = torch.Generator().manual_seed(3)

@@ -1,17 +1,17 @@
 r"""Preconditioners: approximate inverses of the Hessian, estimated from a sample of the rows.
 
 L-BFGS needs hundreds of iterations where the columns of X are correlated or of different
-scales. It needs a few dozen if its initial matrix is close to the inverse of the Hessian. Three
-forms serve all shapes; :func:`sampled_inverse_hessian` chooses. Shapes follow the legend in
+scales. It needs a few dozen if its initial matrix is close to the inverse of the Hessian.
+:func:`sampled_inverse_hessian` chooses the form. Shapes follow the legend in
 :mod:`torchlogreg.objective`, and m is the number of rows in the sample.
 
-==================  =================================  =====================================
-form                when                               what it keeps
-==================  =================================  =====================================
-:class:`Blocks`     d is moderate                      a D x D matrix for every output
-:class:`Kronecker`  those are too many, or too dear    an R x R and a D x D matrix
-:class:`LowRank`    n < D, or d is large               an m x m matrix for every output
-==================  =================================  =====================================
+==================  ==================================  ========================================
+form                when                                what it keeps
+==================  ==================================  ========================================
+:class:`Blocks`     it fits, and costs some passes      a D x D matrix for every output
+:class:`Kronecker`  there are too many outputs for it   an R x R and a D x D matrix
+none                fewer rows than columns, D large    --
+==================  ==================================  ========================================
 
 Rows are drawn with probabilities proportional to their weights in the Hessian and weighted by
 the inverse: the estimate is unbiased, and the rows that matter are in it. What rare features lack
@@ -36,14 +36,13 @@ ROWS_A_COLUMN = 4
 factor of two or so."""
 
 MIN_ROWS = 2000
-"""Fewest rows in a sample for a D x D matrix, and most for an m x m one."""
+"""Fewest rows in a sample, where there are as many."""
 
 MIN_COLUMNS = 256
 """Columns D up to which a D x D matrix is taken even if there are fewer rows."""
 
 MAX_ENTRIES = 2**24
-"""Most entries of a dense copy of a sample, and of the matrices of all outputs unless the data
-itself is larger."""
+"""Most entries of the matrices of all outputs, unless the data itself is larger."""
 
 PASSES = 100
 """A preconditioner may cost as many multiplications as so many passes over the data, which is
@@ -58,7 +57,7 @@ MIN_BUDGET = 1e9
 
 def sampled_inverse_hessian(
     objective: Objective, point: Point, generator: torch.Generator, *, rough: bool = False
-) -> InverseHessian:
+) -> InverseHessian | None:
     """Approximate the inverse Hessian at a point.
 
     Parameters
@@ -74,22 +73,21 @@ def sampled_inverse_hessian(
 
     Returns
     -------
-    inverse : callable
-        Maps (B, R, D) to (B, R, D).
+    inverse : callable or None
+        Maps (B, R, D) to (B, R, D). None if D x D matrices cost too much, or if the rows do not
+        determine them. With fewer rows than columns the steps of plain L-BFGS stay in the space
+        that the rows span; those of a preconditioner estimated from some of them do not.
     """
     B, R, D = point.coef.shape
     n = objective.n_rows
+    n_sampled = min(n, max(ROWS_A_COLUMN * D, MIN_ROWS))
+    work = B * D**2 * (n_sampled + D)
     budget = _budget(objective, B * R)
-    m = min(n, max(ROWS_A_COLUMN * D, MIN_ROWS))
-    work = D**2 * (m + D)
-    if (n >= D or D <= MIN_COLUMNS) and B * work <= budget:
-        fits = B * R * work <= budget and B * R * D**2 <= max(MAX_ENTRIES, n * D // 4)
-        form = Blocks if fits and not rough else Kronecker
-        return form(objective, point, generator, m)
-    # m rows take m^2 D multiplications, and m^3 for every output.
-    m = int(min(MIN_ROWS, MAX_ENTRIES / D, (budget / (B * D)) ** 0.5, (budget / (B * R)) ** (1 / 3)))
-    m = min(n, m, int((MAX_ENTRIES / (B * R)) ** 0.5))
-    return LowRank(objective, point, generator, m)
+    if work > budget or (n < D and D > MIN_COLUMNS):
+        return None
+    fits = R * work <= budget and max(MAX_ENTRIES, n * D // 4) >= B * R * D**2
+    form = Blocks if fits and not rough else Kronecker
+    return form(objective, point, generator, n_sampled)
 
 
 def _budget(objective: Objective, n_outputs: int) -> float:
@@ -153,7 +151,7 @@ class Kronecker:
        curvature, ICML 2015, of which this is the case of a single layer.
     """
 
-    damping = 1e-2
+    damping = 1.0
     """Added to the eigenvalues of A, in units of their mean: rare classes have next to none."""
 
     def __init__(
@@ -192,74 +190,6 @@ class Kronecker:
         return self.outputs @ grad @ self.columns
 
 
-class LowRank:
-    r"""A diagonal plus the rows of a sample: m x m matrices instead of D x D ones.
-
-    With :math:`H_r \approx \Delta + U^\top V_r U`, where U has the rows of the sample, the
-    identity of Woodbury gives :math:`H_r^{-1} = \Delta^{-1} - \Delta^{-1} U^\top
-    (V_r^{-1} + U \Delta^{-1} U^\top)^{-1} U \Delta^{-1}`. The diagonal :math:`\Delta` holds the
-    penalty, what the sample lacks, and a small multiple of the Hessian's own diagonal. If the
-    sample is all rows, X itself is U and is not copied.
-    """
-
-    def __init__(
-        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
-    ) -> None:
-        B, R, D = point.coef.shape
-        curvature = objective.curvature_diagonal(point)
-        exact = _exact_diagonal(objective.blocks, curvature).mean(1, keepdim=True)
-        index, _ = _sample(curvature.sum((0, 1)), n_rows, generator)
-        self.rows: Sequence[RowBlock] = objective.blocks
-        lack = torch.zeros_like(exact)
-        if index is not None:
-            self.rows = [block.take(some) for block, some in by_block(objective.blocks, index)]
-            share = _probability(curvature.sum((0, 1)), n_rows)[index]
-            curvature = curvature[..., index] / share
-            found = _exact_diagonal(self.rows, curvature).mean(1, keepdim=True)
-            lack = (exact - found).clamp_min_(0)
-        # Differences of numbers 1 / floor times as large must keep some digits.
-        floor = torch.finfo(point.coef.dtype).eps ** 0.5
-        smallest = torch.finfo(point.coef.dtype).eps * exact.amax(-1, keepdim=True)
-        diagonal = lack + floor * torch.maximum(exact, smallest) + objective.penalty.strength
-        self.inverse_diagonal = 1 / diagonal
-        """Inverse of the diagonal, shape (B, 1, D)."""
-        root = curvature.sqrt()
-        self.core = root.new_empty(B, R, root.shape[-1], root.shape[-1])
-        """The m x m matrix of every output, shape (B, R, m, m)."""
-        for b in range(B):
-            products = self._products(self.inverse_diagonal[b])
-            for r in range(R):
-                outer = root[b, r][:, None] * root[b, r]
-                core = (products * outer).to(torch.float64)
-                core.diagonal().add_(1)
-                self.core[b, r] = _invert_(core) * outer
-
-    def _products(self, inverse_diagonal: Tensor) -> Tensor:
-        """Return the inner products (m, m) of the sampled rows."""
-        D = inverse_diagonal.shape[-1]
-        products = [
-            self._predictor((block.design(rows).T * inverse_diagonal).unsqueeze(0))
-            for block in self.rows
-            for rows in chunks(block.n_rows, D)
-        ]
-        return torch.cat(products, dim=1)[0]
-
-    def _predictor(self, coef: Tensor) -> Tensor:
-        return torch.cat([block.predictor(coef) for block in self.rows], dim=-1)
-
-    def __call__(self, grad: Tensor) -> Tensor:
-        """Apply the inverse."""
-        step = self.inverse_diagonal * grad
-        inner = _multiply(self.core, self._predictor(step))
-        back = torch.zeros_like(step)
-        start = 0
-        for block in self.rows:
-            back += block.adjoint(inner[..., start : start + block.n_rows])
-            start += block.n_rows
-        step -= self.inverse_diagonal * back
-        return step - step.mean(1, keepdim=True) if step.shape[1] > 1 else step
-
-
 def _probability(weight: Tensor, n_rows: int) -> Tensor:
     """Probability (n,) of each row to be in a sample of about ``n_rows``."""
     return (weight * (n_rows / weight.sum())).clamp_(max=1)
@@ -275,9 +205,7 @@ def _sample(
     if len(weight) <= n_rows:
         return None, weight
     probability = _probability(weight, n_rows)
-    draw = torch.rand(
-        len(weight), generator=generator, device=generator.device, dtype=weight.dtype
-    )
+    draw = torch.rand(len(weight), generator=generator, device=generator.device, dtype=weight.dtype)
     index = (draw.to(weight.device) < probability).nonzero().squeeze(-1)
     return index, weight[index] / probability[index]
 

@@ -1,7 +1,7 @@
-"""Products with the data: the two operations that the time of a large fit is spent on.
+r"""Products with the data: what the time of a large fit is spent on.
 
-Both the linear predictor :math:`W X^\\top` and the adjoint :math:`R X = R (X^\\top)^\\top` are a thin
-matrix times the transpose of a large one.
+Both the linear predictor :math:`W X^\top` and the adjoint :math:`R X = R (X^\top)^\top` are a
+thin matrix times the transpose of a large one.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def test_strong_wolfe_conditions_hold(name, first, c2):
     curve = Curve(FUNCTIONS[name])
     trial = wolfe_search(curve, first, c2=c2)
     rounding = 4 * torch.finfo(torch.float64).eps * abs(curve.origin.value[0])
-    assert trial.value[0] <= curve.origin.value[0] + 1e-4 * trial.step[0] * curve.slope[0] + rounding
+    assert (
+        trial.value[0] <= curve.origin.value[0] + 1e-4 * trial.step[0] * curve.slope[0] + rounding
+    )
     assert abs(trial.slope[0]) <= c2 * abs(curve.slope[0])
     assert curve.n_trials <= 20
 

@@ -44,9 +44,7 @@ def test_problems_at_once_are_the_problems_one_by_one(problem, optimizer_class):
     rows = problem.rows()
     for b in range(problem.n_problems):
         objective = problem.objective()
-        blocks = tuple(
-            replace(block, weight=block.weight[b : b + 1]) for block in rows.blocks
-        )
+        blocks = tuple(replace(block, weight=block.weight[b : b + 1]) for block in rows.blocks)
         penalty = type(objective.penalty)(objective.penalty.strength[b : b + 1])
         single = type(objective)(blocks, objective.family, penalty)
         param = torch.nn.Parameter(torch.zeros_like(coef[b : b + 1]))

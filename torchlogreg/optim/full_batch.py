@@ -35,7 +35,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     tol : float, default=1e-4
         A problem has converged when :math:`\max_j |g_j| \le` ``tol``. The optimizer goes on a
         little further, see ``margin``, and until the estimate of :math:`f - f^*` is at most
-        ``tol / 10`` times the larger of f and ``tol``.
+        ``tol / 10`` times the larger of f and 0.01.
 
     Raises
     ------
@@ -215,7 +215,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             point.value, norms, self.suboptimality, progress, strict=True
         ):
             is_small = norm <= self._tol
-            allowed_gap = 0.1 * self._tol * max(abs(value), self._tol)
+            allowed_gap = 0.1 * self._tol * max(abs(value), 0.01)
             is_solved = norm <= self.margin * self._tol and not gap > allowed_gap
             is_lower = value + resolution * abs(value) < best_value
             if is_lower or norm < 0.9 * best_norm:

@@ -66,6 +66,7 @@ class LBFGS(FullBatchOptimizer):
 
     _inverse: Callable[[Tensor], Tensor] | None = None
     _precision = torch.float64
+    _is_built = False
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class LBFGS(FullBatchOptimizer):
             if helper.is_finished:
                 break
         self._inverse, self._precision = helper._inverse, sample.dtype
+        self._is_built = True
         is_sound = bool(param.isfinite().all())
         return param.detach() if is_sound else coef
 
@@ -146,7 +148,7 @@ class LBFGS(FullBatchOptimizer):
         if is_due:
             memory["anchor"] = point.coef
             memory["anchor_iter"] = n_iter
-        if is_due or self._inverse is None:
+        if is_due or not self._is_built:
             anchor_iter = memory.get("anchor_iter", -1)
             anchor = memory.setdefault("anchor", point.coef)
             at_anchor = point if anchor is point.coef else objective.at(anchor)
@@ -154,7 +156,7 @@ class LBFGS(FullBatchOptimizer):
             self._inverse = self.preconditioner(
                 objective, at_anchor, generator, rough=anchor_iter < 0
             )
-            self._precision = objective.dtype
+            self._is_built, self._precision = True, objective.dtype
             if "S" in memory:
                 self._rescale(memory, point.grad.shape)
 
@@ -196,4 +198,4 @@ class LBFGS(FullBatchOptimizer):
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
         super().release()
-        self._inverse = None
+        self._inverse, self._is_built = None, False

@@ -118,4 +118,3 @@ class _Search:
         rise = self.low_slope - self.slope_0
         root = -self.low * self.slope_0 / rise if rise > 0 else math.inf
         return min(max(root, 1.5 * self.low), 10 * self.low)
-

@@ -99,5 +99,8 @@ class PreconditionerFactory(Protocol):
 
     def __call__(
         self, objective: Any, point: Any, generator: torch.Generator, *, rough: bool
-    ) -> Callable[[Tensor], Tensor]:
-        """Return what maps a gradient at ``point`` to a step; the cheap form if ``rough``."""
+    ) -> Callable[[Tensor], Tensor] | None:
+        """Return what maps a gradient at ``point`` to a step; the cheap form if ``rough``.
+
+        None where no approximation pays.
+        """
