@@ -30,14 +30,13 @@ class Problem:
         parts += [f"blocks-of-{self.block_size}"] * (self.block_size is not None)
         return "-".join(parts)
 
-    @property
-    def X(self) -> torch.Tensor:
+    def features(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
         return torch.randn(self.n_rows, self.n_features, dtype=torch.float64, generator=generator)
 
     def rows(self) -> RowBlocks:
         generator = torch.Generator().manual_seed(3)
-        X = self.X
+        X = self.features()
         codes = torch.arange(self.n_rows) % self.n_classes
         weight = torch.rand(self.n_problems, self.n_rows, dtype=torch.float64, generator=generator)
         weight[:, ::7] = 0
@@ -80,7 +79,7 @@ class Problem:
         weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
         codes = torch.arange(self.n_rows) % self.n_classes
         weights = coef[..., : self.n_features]
-        eta = torch.einsum("nd,brd->bnr", self.X, weights)
+        eta = torch.einsum("nd,brd->bnr", self.features(), weights)
         eta = eta + coef[..., self.n_features :].sum(-1).unsqueeze(-2)
         losses = []
         for b in range(self.n_problems):

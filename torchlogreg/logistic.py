@@ -274,10 +274,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         )
         options = dict(solver.options)
         if solver.is_random:
-            is_given = self.random_state is not None
-            options["seed"] = (
-                check_random_state(self.random_state).randint(2**31) if is_given else 0
-            )
+            random = check_random_state(0 if self.random_state is None else self.random_state)
+            options["seed"] = int(random.randint(2**31))
         net = LogisticNet(
             module_class(len(data.classes)),
             module__n_features=rows.n_features,

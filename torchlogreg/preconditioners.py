@@ -187,7 +187,8 @@ class Kronecker:
 
     def __call__(self, grad: Tensor) -> Tensor:
         """Apply the inverse."""
-        return self.outputs @ grad @ self.columns
+        step: Tensor = self.outputs @ grad @ self.columns
+        return step
 
 
 def _probability(weight: Tensor, n_rows: int) -> Tensor:
@@ -220,6 +221,7 @@ def _second_moments(
 ) -> Tensor:
     """Weighted second moments (D, D) of the columns over some rows."""
     out.zero_()
+    pieces: list[tuple[RowBlock, slice | Tensor]]
     if index is None:
         pieces = [(block, part) for block in blocks for part in chunks(block.n_rows, len(out))]
     else:

@@ -136,7 +136,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param.copy_(point.coef)
         param.grad = point.grad.to(param.dtype)
         self._source = (closure, param._version)
-        return param.new_tensor(sum(point.value))
+        value: Tensor = param.new_tensor(sum(point.value))
+        return value
 
     @property
     def _tol(self) -> float:
@@ -190,9 +191,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         line = objective.along(point, direction)
         if all(slope < 0 or over for slope, over in zip(line.slope, done, strict=True)):
             return line
-        is_downhill = [slope <= 0 for slope in line.slope]
-        is_downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
-        return objective.along(point, torch.where(is_downhill, direction, -point.grad))
+        downhill = torch.tensor([slope <= 0 for slope in line.slope], device=direction.device)
+        return objective.along(point, torch.where(downhill[:, None, None], direction, -point.grad))
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
         """Which problems are solved or stalled."""

@@ -58,7 +58,7 @@ class LBFGS(FullBatchOptimizer):
     # gradient at tol the rest is not as far below as without one.
     margin = 0.2
 
-    builds = (3, 40, 160, 640)
+    builds: tuple[int, ...] = (3, 40, 160, 640)
     """Iterations before which a preconditioner is built."""
 
     n_start = 10
@@ -136,7 +136,8 @@ class LBFGS(FullBatchOptimizer):
         q = g - Y.mT @ alpha
         r = memory["scale"] * self._apply_inverse(q.view_as(point.grad)).reshape_as(q)
         delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - Y @ r, upper=False)
-        return -(r + S.mT @ delta).view_as(point.grad)
+        direction: Tensor = -(r + S.mT @ delta)
+        return direction.view_as(point.grad)
 
     def _precondition(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
