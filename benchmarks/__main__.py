@@ -8,8 +8,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmarks.competitors import COMPETITORS, REFERENCE
+from benchmarks.competitors import COMPETITORS, REFERENCE, STANDARD
+from benchmarks.curves import curves, plot
 from benchmarks.datasets import DATASETS
+from benchmarks.growth import growth
+from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
 
 HEADERS = {
@@ -26,18 +29,24 @@ HEADERS = {
 def main():
     """Parse the command line, run, print the table, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=PARTS, default="table")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
-    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=list(COMPETITORS))
+    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=STANDARD)
     parser.add_argument("--C", type=float, default=1.0, help="inverse regularisation strength")
     parser.add_argument("--output", type=Path, help="JSON file (benchmarks/results/<time>.json)")
     options = parser.parse_args()
-    records = []
-    for dataset in options.datasets:
-        print(f"{dataset} ...", file=sys.stderr, flush=True)
-        try:
-            records += run(dataset, options.competitors, options.C)
-        except FileNotFoundError as error:
-            print(f"{dataset} left out: {error}", file=sys.stderr)
+    stamp = time.strftime("%Y-%m-%dT%H%M%S")
+    output = options.output or Path(__file__).parent / "results" / f"{stamp}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    records = PARTS[options.what](options, output)
+    results = {"environment": environment(), "C": options.C, "records": records}
+    output.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"\nwritten to {output}")
+
+
+def table(options, output):
+    """Times and objectives of all competitors on all data sets."""
+    records = _for_each_dataset(options, lambda name: run(name, options.competitors, options.C))
     rows = [{**record, "milliseconds": 1e3 * record["seconds"]} for record in records]
     print(
         tabulate(
@@ -46,12 +55,55 @@ def main():
             floatfmt=("", "", ".2f", ".2f", ".1e", "", ".4f"),
         )
     )
-    results = {"environment": environment(), "C": options.C, "records": records}
-    stamp = time.strftime("%Y-%m-%dT%H%M%S")
-    output = options.output or Path(__file__).parent / "results" / f"{stamp}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"\nwritten to {output}")
+    return records
+
+
+def draw_curves(options, output):
+    """Objective against seconds, as a picture next to the JSON file."""
+    records = _for_each_dataset(options, lambda name: curves(name, options.C))
+    plot(records, output.with_suffix(".png"))
+    return records
+
+
+def measure_memory(options, output):
+    """Peak memory of a fit, in units of X."""
+    records = _for_each_dataset(
+        options,
+        lambda dataset: [
+            {"dataset": dataset, "competitor": name, **peak_memory(dataset, name)}
+            for name in options.competitors
+        ],
+    )
+    rows = [[r["dataset"], r["competitor"], r["peak"] / 1e6, r["peak"] / r["X"]] for r in records]
+    print(tabulate(rows, headers=["data set", "competitor", "peak / MB", "peak / X"]))
+    return records
+
+
+def measure_growth(options, output):
+    """Time against n, d and K."""
+    records = growth(options.competitors, options.C)
+    keys = ["varied", "n", "d", "n_classes", "competitor", "seconds", "objective", "iterations"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
+PARTS = {
+    "table": table,
+    "curves": draw_curves,
+    "memory": measure_memory,
+    "growth": measure_growth,
+}
+
+
+def _for_each_dataset(options, measure):
+    records = []
+    for dataset in options.datasets:
+        print(f"{dataset} ...", file=sys.stderr, flush=True)
+        try:
+            records += measure(dataset)
+        except FileNotFoundError as error:
+            print(f"{dataset} left out: {error}", file=sys.stderr)
+    return records
 
 
 if __name__ == "__main__":

@@ -187,8 +187,7 @@ class Kronecker:
 
     def __call__(self, grad: Tensor) -> Tensor:
         """Apply the inverse."""
-        step: Tensor = self.outputs @ grad @ self.columns
-        return step
+        return torch.matmul(self.outputs @ grad, self.columns)
 
 
 def _probability(weight: Tensor, n_rows: int) -> Tensor:

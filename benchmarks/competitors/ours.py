@@ -1,9 +1,9 @@
-"""TorchLogisticRegression with its defaults."""
+"""TorchLogisticRegression."""
 
 from torchlogreg import TorchLogisticRegression
 
 
-def fit(X, y, C):
-    """Fit with the defaults."""
-    model = TorchLogisticRegression(C).fit(X, y)
+def fit(X, y, C, **params):
+    """Fit with the defaults, or with other parameters of the estimator."""
+    model = TorchLogisticRegression(C, **params).fit(X, y)
     return model.coef_, model.intercept_, int(model.n_iter_[0])

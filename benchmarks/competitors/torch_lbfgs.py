@@ -1,11 +1,14 @@
 """torch.optim.LBFGS with autograd, as one writes it by hand."""
 
 import torch
+from scipy import sparse
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 
-def fit(X, y, C):
+def fit(X, y, C, max_iter=1000):
     """Minimise the mean penalised loss of a linear layer from zero weights."""
+    if sparse.issparse(X):
+        raise TypeError("torch.nn.Linear takes no sparse matrix.")
     X, y = torch.from_numpy(X), torch.from_numpy(y)
     n_classes = int(y.max()) + 1
     n_outputs = 1 if n_classes == 2 else n_classes
@@ -14,7 +17,7 @@ def fit(X, y, C):
     torch.nn.init.zeros_(layer.bias)
     optimizer = torch.optim.LBFGS(
         layer.parameters(),
-        max_iter=1000,
+        max_iter=max_iter,
         tolerance_grad=1e-4,
         history_size=10,
         line_search_fn="strong_wolfe",

@@ -1,9 +1,9 @@
-"""scikit-learn's LogisticRegression with its defaults: lbfgs, max_iter=100."""
-
-from sklearn.linear_model import LogisticRegression
+"""scikit-learn-intelex: Intel's oneDAL behind scikit-learn's interface."""
 
 
 def fit(X, y, C, **params):
     """Fit with the defaults, or with other parameters of the estimator."""
+    from sklearnex.linear_model import LogisticRegression
+
     model = LogisticRegression(C=C, **params).fit(X, y)
     return model.coef_, model.intercept_, int(model.n_iter_[0])

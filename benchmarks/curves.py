@@ -1,0 +1,74 @@
+"""Objective against time: every competitor stopped early, and earlier."""
+
+import statistics
+from pathlib import Path
+
+from benchmarks.competitors import SWEEPS
+from benchmarks.datasets import DATASETS
+from benchmarks.judge import objective
+from benchmarks.runner import timed_fits
+
+PATIENCE = 60.0
+"""Seconds of a fit after which a competitor is not asked for a longer one."""
+
+
+def curves(dataset, C=1.0):
+    """Fit with ever more iterations, or to ever smaller tolerances.
+
+    Returns one record a competitor and parameter, with the median time of three fits and the
+    objective above the lowest one of all.
+    """
+    data = DATASETS[dataset]()
+    records = []
+    for competitor, (fit, sweep) in SWEEPS.items():
+        ((parameter, values),) = sweep.items()
+        for value in values:
+            times = []
+            for _ in range(3):
+                solution, elapsed = timed_fits(fit, data, C, **{parameter: value})
+                times.append(elapsed)
+                if elapsed > 1:
+                    break
+            seconds = statistics.median(times)
+            f = objective(*solution[:2], data.X_train, data.y_train, C)
+            records.append(
+                {
+                    "dataset": dataset,
+                    "competitor": competitor,
+                    parameter: value,
+                    "seconds": seconds,
+                    "objective": f,
+                }
+            )
+            if seconds > PATIENCE:
+                break
+    best = min(record["objective"] for record in records)
+    for record in records:
+        record["suboptimality"] = record["objective"] - best
+    return records
+
+
+def plot(records, path):
+    """Draw f - f* against seconds, both logarithmic, one panel a data set."""
+    import matplotlib.pyplot as plt
+
+    datasets = list(dict.fromkeys(record["dataset"] for record in records))
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(4 * len(datasets), 3.4), squeeze=False, layout="constrained"
+    )
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        here = [record for record in records if record["dataset"] == dataset]
+        for competitor in dict.fromkeys(record["competitor"] for record in here):
+            points = [
+                (record["seconds"], record["suboptimality"])
+                for record in here
+                if record["competitor"] == competitor and record["suboptimality"] > 0
+            ]
+            ax.loglog(*zip(*points, strict=True), marker="o", markersize=3, label=competitor)
+        ax.set(title=dataset, xlabel="seconds")
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("objective above the lowest")
+    axes[0, 0].legend(fontsize="small")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

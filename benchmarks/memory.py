@@ -1,0 +1,47 @@
+"""Peak memory of a fit above what its process held before: ``python -m benchmarks.memory``.
+
+Every fit has a process of its own, in which a small fit has loaded all libraries before. Linux
+only: the peak is reset through /proc.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.competitors import COMPETITORS
+from benchmarks.datasets import DATASETS
+from benchmarks.runner import timed_fits
+
+
+def peak_memory(dataset, competitor):
+    """Peak of the resident memory of a fit in a new process, in bytes, and that of X."""
+    command = [sys.executable, "-m", "benchmarks.memory", dataset, competitor]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _status(field):
+    """Entry of /proc/self/status in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
+def _measure(dataset, competitor):
+    fit, data = COMPETITORS[competitor], DATASETS[dataset]()
+    rng = np.random.default_rng(0)
+    fit(rng.normal(size=(300, 20)).astype(data.X_train.dtype), np.arange(300) % 3, 1.0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    timed_fits(fit, data, 1.0)
+    X = data.X_train
+    size = X.nbytes if isinstance(X, np.ndarray) else X.data.nbytes + X.indices.nbytes
+    print(json.dumps({"peak": _status("VmHWM") - before, "X": size}))
+
+
+if __name__ == "__main__":
+    _measure(*sys.argv[1:])
