@@ -98,7 +98,8 @@ class Rows(ABC):
 
     def design(self, rows: slice | Tensor) -> Tensor:
         """Dense columns (D, m) of some rows, with one of ones if there is an intercept."""
-        X = self._select(rows).to(self.weight.dtype).to_dense()
+        X = self._select(rows).to(self.weight.dtype)
+        X = X if self.is_dense else X.to_dense()
         return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
 
     def _with_intercept(self, products: Tensor, thin: Tensor) -> Tensor:

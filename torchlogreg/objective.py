@@ -213,13 +213,12 @@ class Objective:
             for rows in chunks(block.n_rows, B * R * D):
                 columns = block.design(rows)
                 curvature = self.family.curvature(eta[..., rows])
-                weighted = (curvature * block.weight[:, None, rows]).unsqueeze(-2) * columns
-                weighted = weighted.flatten(1, 2)
+                plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
+                weighted = plain * block.weight[:, None, rows]
                 own = (weighted @ columns.T).unflatten(1, (R, D))
                 hessian.view(B, R, D, R, D).diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
                 if self.family.outputs_compete:
-                    plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-                    hessian -= weighted @ plain.mT
+                    hessian.baddbmm_(weighted, plain.mT, alpha=-1)
         hessian.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D)).add_(self.penalty.strength)
         return hessian
 

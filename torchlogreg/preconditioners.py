@@ -187,7 +187,8 @@ class Kronecker:
 
     def __call__(self, grad: Tensor) -> Tensor:
         """Apply the inverse."""
-        return torch.matmul(self.outputs @ grad, self.columns)
+        step: Tensor = self.outputs @ grad @ self.columns  # noqa: RET504
+        return step
 
 
 def _probability(weight: Tensor, n_rows: int) -> Tensor:
