@@ -10,7 +10,7 @@ help:
 	@echo "make test    lint, types, import contract and the test suite"
 	@echo "make lint    ruff, mypy and import-linter only"
 	@echo "make format  let ruff rewrite the code"
-	@echo "make bench   time against scikit-learn and torch.optim.LBFGS"
+	@echo "make bench   time against scikit-learn, intelex and torch.optim.LBFGS"
 	@echo "make docs    build the HTML documentation into docs/_build/html"
 
 # One stamp a set of extras; a stamp is renewed when pyproject.toml changes.

@@ -197,6 +197,34 @@ def test_warm_start_needs_fewer_iterations(solver):
     assert_allclose(warm.coef_, fresh.coef_, rtol=1e-3, atol=1e-3)
 
 
+def test_warm_start_is_kept_on_large_data():
+    """No detour over a subsample: the second fit finds itself at the solution."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60_000, 20))
+    y = (X @ rng.normal(size=20) + rng.logistic(size=60_000)) > 0
+    model = TorchLogisticRegression(solver="lbfgs", warm_start=True, tol=1e-6).fit(X, y)
+    coef = model.coef_
+    model.fit(X, y)
+    assert model.n_iter_[0] == 1
+    assert_allclose(model.coef_, coef, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+def test_columns_of_any_scale(solver, dtype):
+    """A time stamp next to indicators, as data bases have them."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, size=(500, 4)).astype(dtype)
+    y = (X @ [2, -1, 1, 0] + rng.logistic(size=500)) > 0.5
+    expected = TorchLogisticRegression(100.0, tol=1e-6).fit(X, y).coef_
+    stamp = 1e7 * rng.normal(size=(500, 1)).astype(dtype)
+    model = TorchLogisticRegression(100.0, solver=solver, tol=1e-2)
+    with warnings.catch_warnings():  # the gradient of that column is of its own size
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = model.fit(np.hstack([X, stamp]), y).coef_
+    assert_allclose(found[:, :4], expected, atol=0.1)
+
+
 def test_warm_start_takes_coefficients_that_are_not_centred():
     model = TorchLogisticRegression(warm_start=True, tol=1e-10).fit(X_IRIS, Y_IRIS)
     coef, intercept = model.coef_, model.intercept_

@@ -7,8 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 from scipy.special import logsumexp
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_classification,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
@@ -153,13 +160,57 @@ def test_separable_data_without_penalty_is_reported(name, solver):
     assert model.score(X, y) == 1.0
 
 
+def synthetic(n, d, n_classes):
+    return make_classification(
+        n, d, n_informative=d // 2, n_classes=n_classes, n_clusters_per_class=1, random_state=0
+    )
+
+
+def raw(X, y):
+    return X * np.logspace(-2, 2, X.shape[1]), y
+
+
+def bag_of_words():
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((2000, 3000), density=0.01, rng=rng, format="csr")
+    return X, (X @ rng.normal(size=(3000, 4))).argmax(axis=1)
+
+
+COLLECTION = {
+    **DATA,
+    "raw wine": lambda: load_wine(return_X_y=True),
+    "raw breast cancer": lambda: load_breast_cancer(return_X_y=True),
+    "tall": lambda: synthetic(50_000, 20, 2),
+    "tall, raw": lambda: raw(*synthetic(10_000, 20, 3)),
+    "wide": lambda: synthetic(200, 5000, 2),
+    "many classes": lambda: synthetic(5000, 60, 20),
+    "sparse": bag_of_words,
+}
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", DATA)
-def test_defaults_are_at_least_as_good_as_scikit_learns_defaults(name):
-    X, y = DATA[name]()
-    model = TorchLogisticRegression().fit(X, y)
-    reference = LogisticRegression().fit(X, y)
-    assert objective(model, X, y, None) <= objective(reference, X, y, None) * (1 + 1e-9)
+@pytest.mark.parametrize("C", [1e-2, 1.0, 1e2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", COLLECTION)
+def test_at_the_same_tol_the_objective_is_as_low_as_scikit_learns(name, dtype, C):
+    X, y = COLLECTION[name]()
+    X = X.astype(dtype)
+    model = TorchLogisticRegression(C).fit(X, y)
+    reference = LogisticRegression(C=C, max_iter=1000).fit(X, y)
+    X = X.astype("float64")
+    theirs = objective(reference, X, y, None)
+    rounding = (1e-9 if dtype == "float64" else 1e-6) * max(theirs, 0.01)
+    assert objective(model, X, y, None) <= theirs + rounding
+
+
+@pytest.mark.parametrize("name", COLLECTION)
+def test_the_suboptimality_is_right_to_an_order_of_magnitude(name):
+    X, y = COLLECTION[name]()
+    model = TorchLogisticRegression(solver="lbfgs").fit(X, y)
+    best = TorchLogisticRegression(solver="lbfgs", tol=1e-9, max_iter=5000).fit(X, y)
+    gap = objective(model, X, y, None) - objective(best, X, y, None)
+    assert 0 <= model.suboptimality_ <= 1e-5 * max(objective(best, X, y, None), 0.01)
+    assert gap <= 30 * model.suboptimality_ + 1e-10
 
 
 @pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])

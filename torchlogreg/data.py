@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,8 +26,7 @@ from torchlogreg.products import chunks, multiply_transposed
 class Rows(ABC):
     """Rows of a feature matrix with their targets and weights.
 
-    The dtype of the weights is that of all results. X may have another one: it is then converted
-    a chunk of rows at a time, never as a whole.
+    The dtype of the weights is that of all results.
     """
 
     X: Tensor
@@ -91,7 +90,7 @@ class Rows(ABC):
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
         return replace(self, weight=self.weight * factor.unsqueeze(-1))
 
-    def to(self, dtype: torch.dtype) -> Rows:
+    def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype."""
         targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets
         return replace(self, targets=targets, weight=self.weight.to(dtype))
@@ -111,7 +110,11 @@ class Rows(ABC):
 
 @dataclass(frozen=True, eq=False)
 class DenseRows(Rows):
-    """Rows of a dense matrix."""
+    """Rows of a dense matrix.
+
+    X may have another dtype than the results: it is then converted a chunk of rows at a time,
+    never as a whole.
+    """
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
@@ -163,6 +166,10 @@ class SparseRows(Rows):
     def _transpose(self) -> Tensor:
         # Xᵀ in CSR doubles the memory of X: a product with the CSC view takes 16 times as long.
         return self.X.t().to_sparse_csr()
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return the same rows, whose results are of another dtype; the entries are copied."""
+        return replace(super().to(dtype), X=self.X.to(dtype))
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""

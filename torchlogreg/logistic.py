@@ -89,7 +89,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (1,) or (K,)
         Intercepts, zero without ``fit_intercept``. A tensor if ``X`` was one.
     n_iter_ : ndarray of shape (1,)
-        Number of iterations.
+        Number of iterations, not counting up to ten on a tenth of the rows with which "lbfgs"
+        begins where there are many.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
         of ``tol``: it certifies how close to the optimum they are.
@@ -119,7 +120,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     -----
     ``coef_`` and ``intercept_`` are all that predictions depend on.
 
-    Float32 features give a float32 model; everything else is computed in float64.
+    Float32 features give a float32 model, all others a float64 one.
     Tensors in, tensors out on their device; string labels come as NumPy arrays.
 
     Adding the same vector to the coefficients of all classes of a multinomial model changes

@@ -10,7 +10,7 @@ form                when                                what it keeps
 ==================  ==================================  ========================================
 :class:`Blocks`     it fits, and costs some passes      a D x D matrix for every output
 :class:`Kronecker`  there are too many outputs for it   an R x R and a D x D matrix
-none                fewer rows than columns, D large    --
+none                D x D costs too much, or n < D      --
 ==================  ==================================  ========================================
 
 Rows are drawn with probabilities proportional to their weights in the Hessian and weighted by
@@ -111,9 +111,10 @@ class Blocks:
         self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
     ) -> None:
         B, R, D = point.coef.shape
-        curvature = objective.curvature_diagonal(point)
+        row_curvature = objective.row_curvature(point)
         lacks_rows = objective.n_rows > n_rows
-        exact = _exact_diagonal(objective.blocks, curvature) if lacks_rows else None
+        exact = _exact_diagonal(objective.blocks, row_curvature) if lacks_rows else None
+        curvature = _joined(row_curvature)
         self.inverse = point.coef.new_empty(B, R, D, D)
         """Inverse of every block, shape (B, R, D, D)."""
         for b in range(B):
@@ -158,62 +159,65 @@ class Kronecker:
         self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
     ) -> None:
         B, R, D = point.coef.shape
-        curvature = objective.curvature_diagonal(point).sum(1)
+        traces = [part.sum(1, keepdim=True) for part in objective.row_curvature(point)]
         lacks_rows = objective.n_rows > n_rows
-        exact = _exact_diagonal(objective.blocks, curvature.unsqueeze(1)) if lacks_rows else None
+        exact = _exact_diagonal(objective.blocks, traces) if lacks_rows else None
+        curvature = _joined(traces).squeeze(1)
+        n_free = max(R - objective.family.outputs_compete, 1)  # R - 1 but for the gauge
         self.outputs = point.coef.new_empty(B, R, R)
         """Pseudo-inverse of A, shape (B, R, R)."""
         self.columns = point.coef.new_empty(B, D, D)
         """Inverse of G and the penalty, shape (B, D, D)."""
         for b in range(B):
             index, weight = _sample(curvature[b], n_rows, generator)
-            trace = _pick(curvature[b], index).clamp_min(torch.finfo(weight.dtype).tiny)
-            row_curvature = _pick(objective.curvature(point)[b], index)
-            mean = objective.family.summed_hessian(row_curvature, weight / trace)
-            self.outputs[b] = self._invert_outputs(mean)
+            eta = _joined([eta[b] for eta in point.eta])
+            row = objective.family.curvature(eta if index is None else eta[:, index])
+            trace = objective.family.curvature_diagonal(row).sum(0)
+            tiny = torch.finfo(trace.dtype).tiny
+            mean = objective.family.summed_hessian(row, weight / trace.clamp_min(tiny))
+            self.outputs[b] = self._invert_outputs(mean, n_free)
             gram = _second_moments(objective.blocks, index, weight, out=self.columns[b])
             if exact is not None:
                 _set_diagonal_(gram, exact[b, 0])
-            gram.diagonal().add_(R * objective.penalty.strength[b, 0])
+            gram.diagonal().add_(n_free * objective.penalty.strength[b, 0])
             _invert_(gram)
 
-    def _invert_outputs(self, mean: Tensor) -> Tensor:
-        """Pseudo-inverse of A in float64."""
-        values, vectors = torch.linalg.eigh(mean.to(torch.float64))
-        values = values.clamp_min(0) / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    def _invert_outputs(self, mean: Tensor, n_free: int) -> Tensor:
+        """Pseudo-inverse of A, computed in float64 on the host: it is small."""
+        values, vectors = torch.linalg.eigh(mean.to("cpu", torch.float64))
+        if not values[-1] > 0:  # every row is saturated: there is no curvature to know
+            return torch.eye(len(values), dtype=mean.dtype, device=mean.device)
+        values = values.clamp_min(0) / values.sum()
         is_flat = values < 1e-9
-        inverse = torch.where(is_flat, 0, 1 / (values + self.damping / len(values)))
-        return (vectors * inverse) @ vectors.T
+        damped = (values + self.damping / n_free) / (1 + self.damping)
+        inverse = torch.where(is_flat, 0, 1 / damped)
+        outputs: Tensor = (vectors * inverse) @ vectors.T
+        return outputs.to(mean)
 
     def __call__(self, grad: Tensor) -> Tensor:
         """Apply the inverse."""
-        step: Tensor = self.outputs @ grad @ self.columns  # noqa: RET504
+        step: Tensor = self.outputs @ grad @ self.columns
         return step
 
 
-def _probability(weight: Tensor, n_rows: int) -> Tensor:
-    """Probability (n,) of each row to be in a sample of about ``n_rows``."""
-    return (weight * (n_rows / weight.sum())).clamp_(max=1)
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join what the blocks have for their rows, without a copy of a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
 
 def _sample(
     weight: Tensor, n_rows: int, generator: torch.Generator
 ) -> tuple[Tensor | None, Tensor]:
-    """Draw about ``n_rows`` rows by their weights (n,): index, and weights over probabilities.
+    """Draw ``n_rows`` rows at most, on average, by their weights (n,).
 
-    The index is None if all rows are taken.
+    Returns their index, None for all of them, and their weights over their probabilities.
     """
     if len(weight) <= n_rows:
         return None, weight
-    probability = _probability(weight, n_rows)
+    probability = (weight * (n_rows / weight.sum())).clamp_(max=1)
     draw = torch.rand(len(weight), generator=generator, device=generator.device, dtype=weight.dtype)
     index = (draw.to(weight.device) < probability).nonzero().squeeze(-1)
     return index, weight[index] / probability[index]
-
-
-def _pick(values: Tensor, index: Tensor | None) -> Tensor:
-    """Take the sampled rows of values (..., n)."""
-    return values if index is None else values[..., index]
 
 
 def _second_moments(
@@ -239,11 +243,11 @@ def _second_moments(
     return out
 
 
-def _exact_diagonal(blocks: Sequence[RowBlock], weight: Tensor) -> Tensor:
-    """Weights (B, R, n) times the squares of all columns, shape (B, R, D)."""
-    pieces = weight.flatten(0, 1).split([block.n_rows for block in blocks], dim=-1)
-    squares = [block.squares(piece) for block, piece in zip(blocks, pieces, strict=True)]
-    return torch.stack(squares).sum(0).view(*weight.shape[:-1], -1)
+def _exact_diagonal(blocks: Sequence[RowBlock], weights: Sequence[Tensor]) -> Tensor:
+    """Weights (B, R, n) of every block times the squares of all columns, shape (B, R, D)."""
+    pairs = zip(blocks, weights, strict=True)
+    squares = [block.squares(weight.flatten(0, 1)) for block, weight in pairs]
+    return torch.stack(squares).sum(0).view(*weights[0].shape[:-1], -1)
 
 
 def _set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
@@ -267,9 +271,8 @@ def _invert_(matrices: Tensor) -> Tensor:
     resolution = torch.finfo(matrices.dtype)
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     largest = diagonal.amax(-1, keepdim=True) + resolution.tiny
-    # Columns that are zero throughout have no gradient either.
-    is_zero = diagonal <= resolution.eps**2 * largest
-    scale = torch.where(is_zero, largest, diagonal).rsqrt()
+    # A column of zeros has no gradient either.
+    scale = torch.where(diagonal <= resolution.tiny, largest, diagonal).rsqrt()
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
     damping = resolution.eps * matrices.shape[-1]

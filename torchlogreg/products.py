@@ -7,6 +7,7 @@ thin matrix times the transpose of a large one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -47,24 +48,33 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     reading X once takes 5 ms).
     """
     if _suits_onednn(thin, large):
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            thin.contiguous(), large, None, "none", [], ""
-        )
-        return product
+        return _onednn_product(thin.contiguous(), large)
     return thin @ large.T
 
 
 def _suits_onednn(thin: Tensor, large: Tensor) -> bool:
     """Whether oneDNN has a kernel for these matrices that pays."""
-    return (
+    return bool(
         large.numel() >= _ONEDNN_ENTRIES
         and large.dtype == torch.float32
         and large.device.type == "cpu"
         and (large.is_contiguous() or large.T.is_contiguous())
-        and _has_onednn()
+        and torch.backends.mkldnn.enabled
+        and _has_onednn_kernel()
     )
 
 
-def _has_onednn() -> bool:
-    """Whether torch was built with oneDNN, and nobody has switched it off."""
-    return bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)
+@cache
+def _has_onednn_kernel() -> bool:
+    """Whether this build of torch has the kernel, tried once. It is not a public one."""
+    thin = torch.tensor([[1.0, 2.0]], dtype=torch.float32, device="cpu")
+    large = torch.tensor([[3.0, 4.0], [5.0, 6.0]], dtype=torch.float32, device="cpu")
+    try:
+        return torch.equal(_onednn_product(thin, large), thin @ large.T)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+def _onednn_product(thin: Tensor, large: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(thin, large, None, "none", [], "")
+    return product

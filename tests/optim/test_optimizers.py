@@ -11,8 +11,16 @@ from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
 from torchlogreg.optim import LBFGS, NewtonCholesky
+from torchlogreg.preconditioners import sampled_inverse_hessian
 
-over_optimizers = pytest.mark.parametrize("optimizer_class", [LBFGS, NewtonCholesky])
+
+def preconditioned(params, **kwargs):
+    return LBFGS(params, preconditioner=sampled_inverse_hessian, **kwargs)
+
+
+over_optimizers = pytest.mark.parametrize(
+    "optimizer_class", [LBFGS, preconditioned, NewtonCholesky]
+)
 
 
 def minimise(problem, optimizer_class, *, tol=1e-10, max_steps=1000, coef=None):
@@ -86,13 +94,14 @@ def test_solution_is_kept_when_started_there(optimizer_class):
 
 
 @over_optimizers
+@pytest.mark.parametrize("n_before", [3, 5])
 @pytest.mark.parametrize("through", ["pickle", "state_dict", "deepcopy"])
-def test_resuming_is_the_same_as_going_on(optimizer_class, through):
+def test_resuming_is_the_same_as_going_on(optimizer_class, through, n_before):
     problem = Problem(3, 7)
     objective = problem.objective()
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
     optimizer = optimizer_class([param], tol=1e-12)
-    for _ in range(3):
+    for _ in range(n_before):
         optimizer.step(objective)
     if through == "state_dict":
         param_2 = torch.nn.Parameter(param.detach().clone())

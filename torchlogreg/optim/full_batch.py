@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -89,7 +89,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     @property
     def is_converged(self) -> bool:
         """Whether the gradient of every problem is below ``tol``."""
-        return max(self.optimality) <= self._tol
+        return all(norm <= self._tol for norm in self.optimality)
 
     @abstractmethod
     def _direction(
@@ -101,9 +101,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Estimate (B,) of f - f* at ``point`` without a look at the data; nan if unknown."""
 
-    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Tensor:
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
         """Return where to begin, given where one was asked to begin: there by default."""
-        return coef
+        return objective.at(coef)
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Learn from the move from ``point`` to ``new_point``; nothing by default."""
@@ -126,10 +126,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param = self.param_groups[0]["params"][0]
         memory = self.state[param]
         if self.point is None or self._source != (closure, param._version):
-            coef = closure.fix_gauge(param.detach())
-            first, *others = closure.stages()
-            coef = self._start(first, coef, memory)
-            self._enter((first, *others), coef, memory)
+            coef = closure.fix_gauge(param.detach().clone())
+            self._enter(closure.stages(), coef, memory)
         if not self.is_finished:
             self._advance(memory)
         point = self._point
@@ -149,20 +147,23 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         return self.point
 
     def _enter(
-        self, stages: tuple[SmoothObjective, ...], coef: Tensor, memory: dict[str, Any]
+        self, stages: Sequence[SmoothObjective], coef: Tensor, memory: dict[str, Any]
     ) -> None:
-        """Go on with the first of some stages; with the next one where that makes no sense."""
-        self._objective, *others = stages
+        """Go to the first of some stages that is worth it and was not left behind before."""
+        n_left = min(memory.get("n_stages_left", len(stages)), len(stages))
+        self._objective, *others = stages[len(stages) - n_left :]
         self._next_stages = tuple(others)
+        memory["n_stages_left"] = n_left
         memory.pop("progress", None)
         for name, value in memory.items():
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)
-        self.point = self._objective.at(coef.to(self._objective.dtype))
+        self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
         self._judge(self.point, memory)
         overflows = not all(map(math.isfinite, self.point.value))
         if self._next_stages and (self.is_finished or overflows):
-            self._enter(self._next_stages, coef, memory)
+            memory["n_stages_left"] = n_left - 1
+            self._enter(self._next_stages, coef if overflows else self.point.coef, memory)
 
     def _advance(self, memory: dict[str, Any]) -> None:
         """Make an iteration on the present stage, and leave it if that was the last."""
@@ -174,6 +175,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self._remember(memory, point, self.point)
         self._judge(self.point, memory)
         if self.is_finished and self._next_stages:
+            memory["n_stages_left"] = len(self._next_stages)
             self._enter(self._next_stages, self.point.coef, memory)
         elif self.is_finished:
             # The linear predictor was updated, not recomputed: certify without its drift.
@@ -189,10 +191,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             is_done = torch.tensor(done, device=direction.device)[:, None, None]
             direction = torch.where(is_done, 0, direction)
         line = objective.along(point, direction)
-        if all(slope < 0 or over for slope, over in zip(line.slope, done, strict=True)):
+        is_downhill = [slope < 0 or over for slope, over in zip(line.slope, done, strict=True)]
+        if all(is_downhill):
             return line
-        downhill = torch.tensor([slope <= 0 for slope in line.slope], device=direction.device)
-        return objective.along(point, torch.where(downhill[:, None, None], direction, -point.grad))
+        downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
+        return objective.along(point, torch.where(downhill, direction, -point.grad))
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
         """Which problems are solved or stalled."""
@@ -206,7 +209,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         """
         norms = point.grad.abs().amax((-2, -1)).tolist()
         self.optimality, self.suboptimality = tuple(norms), (math.nan,) * len(norms)
-        if max(norms) <= self._tol:
+        if min(norms) <= self._tol:
             self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
         resolution = 2 * torch.finfo(point.grad.dtype).eps
         progress = memory.get("progress", [(math.inf, math.inf, False, 0)] * len(norms))
@@ -222,7 +225,12 @@ class FullBatchOptimizer(torch.optim.Optimizer):
                 n_left = self.stage_patience if self._next_stages else self.patience
             n_left = min(n_left, self.stage_patience) if is_small else n_left
             memory["progress"].append(
-                (value if is_lower else best_value, min(norm, best_norm), is_solved, n_left - 1)
+                (
+                    value if is_lower else best_value,
+                    min(norm, best_norm),
+                    is_solved,
+                    n_left - (not is_solved),
+                )
             )
         self.is_finished = all(self._done(memory))
 

@@ -54,8 +54,8 @@ class LBFGS(FullBatchOptimizer):
     # A trial reads no data: an almost exact search is cheap, and halves the iterations.
     c2 = 0.1
 
-    # A preconditioner makes all directions converge alike, so that with the largest entries of the
-    # gradient at tol the rest is not as far below as without one.
+    # With a preconditioner all directions converge alike: when the largest entries of the gradient
+    # are at tol, the rest is not as far below it as in plain L-BFGS, and the objective is higher.
     margin = 0.2
 
     builds: tuple[int, ...] = (3, 40, 160, 640)
@@ -86,24 +86,34 @@ class LBFGS(FullBatchOptimizer):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "preconditioner": self.preconditioner}
 
-    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Tensor:
-        """Make the first iterations on a subsample of the rows, if there are many."""
-        if self.preconditioner is None or "n_iter" in memory:
-            return coef
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
+        """Make the first iterations on a subsample of the rows, if there are many.
+
+        Not from coefficients that somebody has given, nor if it leads astray.
+        """
+        is_cold = not coef.any() and "n_iter" not in memory
+        if self.preconditioner is None or not is_cold:
+            return objective.at(coef)
         sample = objective.subsample(self._generator(coef.device, 0))
         if sample is None:
-            return coef
-        param = torch.nn.Parameter(coef.to(sample.dtype), requires_grad=False)
-        helper = LBFGS([param], **{**self.defaults, "preconditioner": self.preconditioner})
+            return objective.at(coef)
+        param = torch.nn.Parameter(coef.clone(), requires_grad=False)
+        names = ("lr", "tol", "history_size", "seed")
+        options = {name: self.param_groups[0][name] for name in names}
+        helper = LBFGS([param], preconditioner=self.preconditioner, **options)
         helper.builds = ()
+        helper.state[param]["n_iter"] = 0  # no subsample of the subsample
         for _ in range(self.n_start):
             helper.step(sample)
             if helper.is_finished:
                 break
+        point, before = objective.at(param.detach()), sample.at(coef)
+        if not all(new < old for new, old in zip(point.value, before.value, strict=True)):
+            return objective.at(coef)
         self._inverse, self._precision = helper._inverse, sample.dtype
-        self._is_built = True
-        is_sound = bool(param.isfinite().all())
-        return param.detach() if is_sound else coef
+        self._is_built = memory["is_sampled"] = True
+        memory["anchor"] = coef
+        return point
 
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
@@ -115,7 +125,9 @@ class LBFGS(FullBatchOptimizer):
 
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Half the decrease that the model promises along its step."""
-        if "S" not in memory:
+        if self.preconditioner is not None and "S" in memory and not self._is_built:
+            self._precondition(self._objective, point, memory)
+        if "S" not in memory and self._inverse is None:
             return point.grad.new_full(point.grad.shape[:1], torch.nan)
         return -0.5 * (point.grad * self._descend(point, memory)).sum((-2, -1))
 
@@ -140,10 +152,11 @@ class LBFGS(FullBatchOptimizer):
         return direction.view_as(point.grad)
 
     def _precondition(
-        self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
+        self, objective: SmoothObjective | None, point: Point, memory: dict[str, Any]
     ) -> None:
         """Build the initial matrix when it is time, and after a break as it was before."""
         assert self.preconditioner is not None
+        assert objective is not None
         n_iter = memory.setdefault("n_iter", 0)
         is_due = n_iter in self.builds
         if is_due:
@@ -152,12 +165,16 @@ class LBFGS(FullBatchOptimizer):
         if is_due or not self._is_built:
             anchor_iter = memory.get("anchor_iter", -1)
             anchor = memory.setdefault("anchor", point.coef)
+            if anchor_iter < 0 and memory.get("is_sampled"):
+                objective = objective.subsample(self._generator(point.coef.device, 0)) or objective
             at_anchor = point if anchor is point.coef else objective.at(anchor)
             generator = self._generator(point.coef.device, 2 + anchor_iter)
             self._inverse = self.preconditioner(
                 objective, at_anchor, generator, rough=anchor_iter < 0
             )
             self._is_built, self._precision = True, objective.dtype
+            if not self._apply_inverse(point.grad).isfinite().all():  # it overflows
+                self._inverse = None
             if "S" in memory:
                 self._rescale(memory, point.grad.shape)
 
@@ -177,7 +194,8 @@ class LBFGS(FullBatchOptimizer):
         memory["n_iter"] = memory.get("n_iter", 0) + 1
         s = (new_point.coef - point.coef).flatten(1).unsqueeze(-2)
         y = (new_point.grad - point.grad).flatten(1).unsqueeze(-2)
-        is_sound = s @ y.mT > torch.finfo(s.dtype).eps * (y @ y.mT)
+        lengths = s.norm(dim=-1, keepdim=True) * y.norm(dim=-1, keepdim=True)
+        is_sound = s @ y.mT > torch.finfo(s.dtype).eps * lengths
         for name, row in (("S", s), ("Y", y)):
             rows = [memory[name]] if name in memory else []
             rows.append(torch.where(is_sound, row, 0))

@@ -35,6 +35,8 @@ class NewtonCholesky(FullBatchOptimizer):
 
     patience = 10
 
+    margin = 0.5
+
     _factor: Tensor | None = None
 
     def _direction(
@@ -44,16 +46,17 @@ class NewtonCholesky(FullBatchOptimizer):
         hessian, grad = objective.hessian(point), point.grad.flatten(1).unsqueeze(-1)
         resolution = torch.finfo(grad.dtype).eps
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        smallest = resolution**2 * diagonal.amax(-1, keepdim=True) + torch.finfo(grad.dtype).tiny
+        tiny = torch.finfo(grad.dtype).tiny
+        # A column of zeros has no gradient either.
+        diagonal += (diagonal <= tiny) * (diagonal.amax(-1, keepdim=True) + tiny)
         damping = resolution * grad.shape[1]
         while damping < 1:
-            diagonal.mul_(1 + damping).add_(smallest)
+            diagonal.mul_(1 + damping)
             factor, info = torch.linalg.cholesky_ex(hessian)
             if not info.any():
                 self._factor = factor
                 return -torch.cholesky_solve(grad, factor).view_as(point.grad)
             damping *= 100
-            smallest *= 100
         self._factor = None
         return -point.grad
 

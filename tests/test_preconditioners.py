@@ -1,0 +1,176 @@
+"""Preconditioners: inverses of what they approximate, on the steps that change probabilities."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.problems import Problem, over_cases
+from torchlogreg import preconditioners
+from torchlogreg.preconditioners import Blocks, Kronecker, sampled_inverse_hessian
+
+over_forms = pytest.mark.parametrize("form", [Blocks, Kronecker])
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def as_matrix(inverse, shape):
+    """The linear map as matrices (B, P, P)."""
+    B, R, D = shape
+    units = torch.eye(R * D, dtype=torch.float64).view(-1, 1, R, D).expand(-1, B, R, D)
+    return torch.stack([inverse(unit.contiguous()).flatten(1) for unit in units], dim=-1)
+
+
+def at(problem, coef=None):
+    objective = problem.objective()
+    return objective, objective.at(problem.coef() if coef is None else coef)
+
+
+@over_forms
+@over_cases
+def test_symmetric_and_never_uphill(problem, form):
+    objective, point = at(problem)
+    matrix = as_matrix(form(objective, point, generator(), 1000), point.coef.shape)
+    assert_close(matrix, matrix.mT, rtol=0, atol=1e-12 * matrix.abs().max().item())
+    values = torch.linalg.eigvalsh(matrix)
+    assert (values > -1e-12 * values[:, -1:]).all()
+
+
+@over_forms
+@over_cases
+def test_steps_sum_to_zero_over_the_classes(problem, form):
+    """Adding the same vector to the coefficients of all classes changes no probability."""
+    objective, point = at(problem)
+    step = form(objective, point, generator(), 1000)(point.grad)
+    assert_close(objective.fix_gauge(step), step, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_problems", [1, 7])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_two_classes_have_one_block_the_hessian(n_problems, sparse):
+    objective, point = at(Problem(2, n_problems, sparse=sparse))
+    step = Blocks(objective, point, generator(), 1000)(point.grad)
+    newton = torch.linalg.solve(objective.hessian(point), point.grad.mT).mT
+    assert_close(step, newton, rtol=1e-9, atol=1e-12)
+
+
+@over_cases
+def test_blocks_minimise_their_model_under_the_constraint(problem):
+    """A direct solution of the saddle-point system of block-diagonal model and gauge."""
+    objective, point = at(problem)
+    B, R, D = point.coef.shape
+    if R == 1:
+        return
+    step = Blocks(objective, point, generator(), 1000)(point.grad)
+    hessian = objective.hessian(point).view(B, R, D, R, D)
+    blocks = torch.diag_embed(hessian.diagonal(dim1=1, dim2=3).permute(0, 1, 2, 3), dim1=1, dim2=3)
+    sums = torch.eye(D, dtype=torch.float64).repeat(1, R).expand(B, D, R * D)
+    zero = torch.zeros(B, D, D, dtype=torch.float64)
+    system = torch.cat(
+        [
+            torch.cat([blocks.reshape(B, R * D, R * D), sums.mT], dim=2),
+            torch.cat([sums, zero], dim=2),
+        ],
+        dim=1,
+    )
+    right = torch.cat([point.grad.flatten(1), zero[:, 0]], dim=1)
+    expected = torch.linalg.solve(system, right.unsqueeze(-1)).squeeze(-1)[:, : R * D]
+    assert_close(step.flatten(1), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_kronecker_is_exact_where_all_classes_are_alike():
+    """At zero, on the steps that sum to zero, but for the damping of the outputs."""
+    problem = Problem(4, 1)
+    objective, point = at(problem, torch.zeros_like(problem.coef()))
+    inverse = Kronecker(objective, point, generator(), 1000)
+    product = as_matrix(inverse, point.coef.shape) @ objective.hessian(point)
+    values = torch.linalg.eigvals(product[0]).real.sort().values
+    D = point.coef.shape[-1]
+    assert_close(values[:D], torch.zeros(D, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert values[-1] / values[D] < 1 + 1e-6
+
+
+@over_forms
+def test_a_sample_is_as_good_as_all_rows_up_to_a_factor(form):
+    problem = Problem(3, 1, n_rows=20_000, n_features=10)
+    objective, point = at(problem)
+    whole = as_matrix(form(objective, point, generator(), 10**6), point.coef.shape)
+    sample = as_matrix(form(objective, point, generator(), 200), point.coef.shape)
+    values = torch.linalg.eigvals(torch.linalg.pinv(whole) @ sample).real.abs()
+    values = values[values > 1e-6]
+    assert 0.3 < values.min() < values.max() < 3
+    assert not torch.equal(whole, sample)
+
+
+def test_the_sample_follows_the_seed():
+    problem = Problem(3, 1, n_rows=5_000)
+    objective, point = at(problem)
+    first, again, other = (
+        Blocks(objective, point, generator(seed), 100).inverse for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_rare_features_have_their_exact_curvature():
+    """A column that is all but zero is missed by the sample; its diagonal is not."""
+    problem = Problem(2, 1, n_rows=20_000)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    block.X[:, 0] = 0
+    block.X[7, 0] = 1.0
+    point = objective.at(problem.coef())
+    step = Blocks(objective, point, generator(), 100)(point.grad)
+    newton = torch.linalg.solve(objective.hessian(point), point.grad.mT).mT
+    assert step[0, 0, 0] / newton[0, 0, 0] == pytest.approx(1, rel=0.2)
+
+
+def test_columns_of_zeros_and_any_scale_are_inverted():
+    problem = Problem(3, 1, n_rows=200, n_features=4)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    block.X[:, 0] = 0
+    block.X[:, 1] *= 1e6
+    block.X[:, 2] *= 1e-6
+    objective.penalty.strength.zero_()
+    point = objective.at(torch.zeros_like(problem.coef()))
+    step = Blocks(objective, point, generator(), 1000)(point.grad)
+    assert step.isfinite().all()
+    change = objective.hvp(point, -step) + point.grad
+    assert (change.abs() <= 0.6 * point.grad.abs() + 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "rough", "expected"),
+    [
+        ({"n_rows": 400, "n_features": 5}, False, Blocks),
+        ({"n_rows": 400, "n_features": 5}, True, Kronecker),
+        ({"n_rows": 40, "n_features": 60}, False, Blocks),
+        ({"n_rows": 40, "n_features": 300}, False, type(None)),
+    ],
+)
+def test_the_form_follows_the_shape(shape, rough, expected):
+    objective, point = at(Problem(3, 1, **shape))
+    chosen = sampled_inverse_hessian(objective, point, generator(), rough=rough)
+    assert type(chosen) is expected
+
+
+def test_too_many_outputs_for_blocks_share_one_matrix(monkeypatch):
+    monkeypatch.setattr(preconditioners, "MAX_ENTRIES", 100)
+    objective, point = at(Problem(10, 1, n_rows=40, n_features=9))
+    chosen = sampled_inverse_hessian(objective, point, generator())
+    assert isinstance(chosen, Kronecker)
+
+
+def test_sparse_data_of_many_columns_goes_without():
+    problem = Problem(2, 1, n_rows=3_000, n_features=2_000, sparse=True)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    assert block.n_entries == 6_000_000
+    few = torch.zeros(3_000, 2_000, dtype=torch.float64)
+    few[torch.arange(3_000), torch.arange(3_000) % 2_000] = 1
+    thin = type(block)(few.to_sparse_csr(), block.targets, block.weight, block.has_intercept)
+    objective = type(objective)([thin], objective.family, objective.penalty)
+    point = objective.at(torch.zeros_like(problem.coef()))
+    assert sampled_inverse_hessian(objective, point, generator()) is None
