@@ -31,10 +31,12 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="?", choices=PARTS, default="table")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
-    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=STANDARD)
+    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS)
     parser.add_argument("--C", type=float, default=1.0, help="inverse regularisation strength")
     parser.add_argument("--output", type=Path, help="JSON file (benchmarks/results/<time>.json)")
     options = parser.parse_args()
+    if options.competitors is None:
+        options.competitors = STANDARD if options.what == "table" else STANDARD[:2]
     stamp = time.strftime("%Y-%m-%dT%H%M%S")
     output = options.output or Path(__file__).parent / "results" / f"{stamp}.json"
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,10 @@ SCALES = {
 
 
 def growth(competitors, C=1.0):
-    """Vary one size at a time; return one record a size and competitor."""
+    """Vary one size at a time; return one record a size and competitor.
+
+    The competitors must be installed: there is no use in half a comparison.
+    """
     records = []
     for size, values in SCALES.items():
         for value in values:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.competitors import COMPETITORS, REFERENCE
+from benchmarks.competitors.not_applicable import NotApplicableError
 from benchmarks.datasets import DATASETS
 from benchmarks.judge import accuracy, objective
 
@@ -34,12 +35,14 @@ def run(dataset, competitors, C=1.0):
     for name in competitors:
         try:
             solutions[name], elapsed = timed_fits(COMPETITORS[name], data, C)
-        except (ImportError, TypeError) as error:
+        except NotApplicableError as error:
             print(f"{name} is left out on {dataset}: {error}", file=sys.stderr)
             continue
         if elapsed < TURN:
             _, elapsed = timed_fits(COMPETITORS[name], data, C)
         n_fits[name] = math.ceil(TURN / elapsed)
+    if not solutions:
+        return []
     times = {name: [] for name in solutions}
     start = time.perf_counter()
     while _wants_more(min(map(len, times.values())), time.perf_counter() - start):

@@ -4,11 +4,13 @@ import torch
 from scipy import sparse
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from benchmarks.competitors.not_applicable import NotApplicableError
+
 
 def fit(X, y, C, max_iter=1000):
     """Minimise the mean penalised loss of a linear layer from zero weights."""
     if sparse.issparse(X):
-        raise TypeError("torch.nn.Linear takes no sparse matrix.")
+        raise NotApplicableError("torch.nn.Linear takes no sparse matrix")
     X, y = torch.from_numpy(X), torch.from_numpy(y)
     n_classes = int(y.max()) + 1
     n_outputs = 1 if n_classes == 2 else n_classes
