@@ -209,6 +209,20 @@ def test_warm_start_is_kept_on_large_data():
     assert_allclose(model.coef_, coef, atol=1e-6)
 
 
+@over_solvers
+def test_rounding_does_not_add_up_along_the_gauge(solver):
+    """In float32, over many iterations: nothing but the small penalty would resist it."""
+    X, y = make_classification(
+        2_000, 30, n_informative=20, n_classes=4, random_state=0, shuffle=False
+    )
+    X = np.hstack([X, X[:, :5] + 1e-3 * X[:, 5:10]]).astype(np.float32)
+    model = TorchLogisticRegression(1e3, solver=solver, tol=1e-6)
+    with warnings.catch_warnings():  # float32 does not reach that
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert np.abs(model.coef_.mean(axis=0)).max() < 1e-5 * np.abs(model.coef_).max()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
 def test_columns_of_any_scale(solver, dtype):
