@@ -70,7 +70,7 @@ def plot(records, path):
         ax.set(title=dataset, xlabel="seconds")
         ax.grid(alpha=0.3)
     axes[0, 0].set_ylabel("objective above the lowest")
-    axes[0, 0].legend(fontsize="small")
+    axes[0, 0].legend(fontsize="small", loc="lower left")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     plt.close(figure)
