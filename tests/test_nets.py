@@ -54,6 +54,22 @@ def test_loop_ends_when_the_optimizer_is_finished():
     assert net.history[-1, "optimality"] <= enough < net.history[-2, "optimality"]
 
 
+@pytest.mark.parametrize("max_epochs", [6, 200])
+def test_the_history_of_queued_iterations_is_complete(max_epochs):
+    problem = Problem(3, 1)
+    net = make_net(
+        problem, optimizer__tol=1e-9, optimizer__check_every=4, max_epochs=max_epochs
+    ).fit(problem.rows())
+    losses = net.history[:, "train_loss"]
+    assert losses == sorted(losses, reverse=True)
+    assert net.history[:, "batches", 0, "train_loss"] == losses
+    coef = net.module_.coef.detach()
+    point = problem.objective().at(coef)
+    assert losses[-1] == pytest.approx(point.value.item(), rel=1e-12)
+    assert net.history[-1, "optimality"] == pytest.approx(point.grad.abs().max().item(), rel=1e-3)
+    assert len(net.history) <= 6 or net.optimizer_.is_converged
+
+
 def test_partial_fit_goes_on_where_fit_stopped():
     problem = Problem(3, 7)
     rows = problem.rows()

@@ -53,7 +53,7 @@ def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch)
 def test_line_is_the_objective_along_a_direction(problem):
     coef, direction = problem.coef(), problem.coef(seed=2)
     steps = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)
-    step = tuple(steps.tolist())
+    step = steps.numpy()
     objective = problem.objective()
     line = objective.along(objective.at(coef), direction)
     point = line.point(line.at(step))
@@ -62,8 +62,38 @@ def test_line_is_the_objective_along_a_direction(problem):
     assert_close(point.value, expected.value, **TIGHT)
     assert_close(point.grad, expected.grad, **TIGHT)
     slopes = (expected.grad * direction).sum((-2, -1))
-    assert_close(line.at(step).slope, tuple(slopes.tolist()), **TIGHT)
-    assert_close(line.slope, line.at((0.0,) * problem.n_problems).slope, **TIGHT)
+    assert_close(line.at(step).slope, slopes.numpy(), **TIGHT)
+    assert_close(line.slope, line.at(0 * step).slope, **TIGHT)
+
+
+@over_cases
+def test_unattended_numbers_are_the_same_and_stay_tensors(problem):
+    coef, direction = problem.coef(), problem.coef(seed=2)
+    steps = torch.linspace(0.1, 2.0, problem.n_problems, dtype=torch.float64)
+    objective = problem.objective()
+    line = objective.along(objective.at(coef), direction)
+    expected = line.at(steps.numpy())
+    queued = objective.unattended()
+    queued_line = queued.along(queued.at(coef), direction)
+    trial = queued_line.at(steps)
+    for tensor, array in (
+        (queued_line.slope, line.slope),
+        (trial.value, expected.value),
+        (trial.slope, expected.slope),
+        (queued_line.point(trial).value, line.point(expected).value),
+    ):
+        assert_close(tensor, torch.from_numpy(array), **TIGHT)
+
+
+@over_cases
+def test_a_point_is_selected_problem_by_problem(problem):
+    objective = problem.objective().unattended()
+    one, two = objective.at(problem.coef()), objective.at(problem.coef(seed=2))
+    mask = torch.arange(problem.n_problems) % 2 == 0
+    selected = objective.select(mask, one, two)
+    expected = objective.at(torch.where(mask[:, None, None], one.coef, two.coef))
+    for name in ("coef", "value", "penalty", "grad", "eta"):
+        assert_close(getattr(selected, name), getattr(expected, name), **TIGHT)
 
 
 @over_cases

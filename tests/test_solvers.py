@@ -1,10 +1,20 @@
 """The registry and the choice of "auto"."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.solvers import NEWTON_MAX_COEF, NEWTON_MAX_WORK, SOLVERS, resolve
+from torchlogreg.solvers import (
+    NEWTON_MAX_COEF,
+    NEWTON_MAX_WORK,
+    QUEUED_ITERATIONS,
+    SOLVERS,
+    resolve,
+)
 
 
 def test_names_are_their_keys():
@@ -40,3 +50,18 @@ def test_max_iter_defaults_to_the_solvers(name):
     X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
     model = TorchLogisticRegression(solver=name).fit(X, y)
     assert model.net_.max_epochs == SOLVERS[name].max_iter
+
+
+def test_queued_iterations_give_the_same_answer(monkeypatch):
+    """What runs on a GPU, with tensors on the CPU."""
+    X, y = load_digits(return_X_y=True)
+    expected = TorchLogisticRegression(solver="lbfgs", tol=1e-9).fit(X, y)
+    lbfgs = SOLVERS["lbfgs"]
+    options = {**lbfgs.options, "check_every": QUEUED_ITERATIONS}
+    monkeypatch.setitem(SOLVERS, "lbfgs", replace(lbfgs, options=options))
+    model = TorchLogisticRegression(solver="lbfgs", tol=1e-9).fit(X, y)
+    assert model.optimality_ <= 1e-9
+    assert model.suboptimality_ <= 1e-10
+    assert model.net_.optimizer_.param_groups[0]["check_every"] == QUEUED_ITERATIONS
+    assert_allclose(model.coef_, expected.coef_, rtol=0, atol=1e-6)
+    assert model.n_iter_ <= 2 * expected.n_iter_

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from torchlogreg.families import Family
-from torchlogreg.objective import Objective, RowBlock
+from torchlogreg.objective import Objective
 from torchlogreg.penalties import L2
+from torchlogreg.rows import RowBlock
 
 
 class PenalizedLoss(nn.Module):

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from torchlogreg.families import Family
 from torchlogreg.modules import linear_predictor
-from torchlogreg.objective import RowBlock
 from torchlogreg.products import chunks, multiply_transposed
+from torchlogreg.rows import RowBlock
 
 
 @dataclass(frozen=True, eq=False)

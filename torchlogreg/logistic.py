@@ -23,7 +23,7 @@ from torchlogreg.modules import module_class
 from torchlogreg.nets import LogisticNet
 from torchlogreg.penalties import L2, l2_strength
 from torchlogreg.prediction import LogisticClassifierMixin
-from torchlogreg.solvers import SOLVERS, Solver, resolve
+from torchlogreg.solvers import QUEUED_ITERATIONS, SOLVERS, Solver, resolve
 from torchlogreg.validation import TrainingData, check_training_data, outgoing
 
 
@@ -277,6 +277,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         if solver.is_random:
             random = check_random_state(0 if self.random_state is None else self.random_state)
             options["seed"] = int(random.randint(2**31))
+        callbacks = self._check_callbacks()
+        if solver.can_queue and callbacks == "disable" and data.X.device.type != "cpu":
+            options["check_every"] = QUEUED_ITERATIONS
         net = LogisticNet(
             module_class(len(data.classes)),
             module__n_features=rows.n_features,
@@ -292,7 +295,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             **{f"optimizer__{name}": value for name, value in options.items()},
             lr=1.0,
             max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
-            callbacks=self._check_callbacks(),
+            callbacks=callbacks,
             verbose=self.verbose,
             device=str(data.X.device),
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dis
+import math
 from typing import Any
 
 import skorch
-from torch import Tensor
+import torch
 
 from torchlogreg.criterion import PenalizedLoss
 from torchlogreg.data import RowBlocks, WholeBatch
@@ -77,10 +78,18 @@ class LogisticNet(skorch.NeuralNet):
 
     def train_step(self, batch: RowBlocks, **fit_params: Any) -> dict[str, Any]:
         """Make one solver iteration on the whole data."""
-        loss: Tensor = self.optimizer_.step(self.objective_)
-        self.history.record("train_loss", loss.item())
-        self.history.record("optimality", max(self.optimizer_.optimality))
-        return {"loss": loss, "y_pred": None}
+        self.optimizer_.step(self.objective_)
+        self._record()
+        loss = self.history[-1].get("train_loss", math.nan)
+        return {"loss": torch.tensor(loss, dtype=torch.float64, device="cpu"), "y_pred": None}
+
+    def _record(self) -> None:
+        """Write what the optimizer has traced into the last rows of the history."""
+        trace = self.optimizer_.trace
+        rows = self.history[len(self.history) - len(trace) :]
+        for row, (loss, optimality) in zip(rows, trace, strict=True):
+            row["batches"][0]["train_loss"] = row["train_loss"] = loss
+            row["optimality"] = optimality
 
     def partial_fit(
         self, X: RowBlocks, y: None = None, classes: None = None, **fit_params: Any
@@ -88,6 +97,7 @@ class LogisticNet(skorch.NeuralNet):
         """Go on from where the parameters are; a user's Ctrl-C is raised at the end."""
         super().partial_fit(X, y, classes, **fit_params)
         self.optimizer_.certify(self.objective_)
+        self._record()
         self.optimizer_.release()
         del self.objective_
         if self.interrupt_ is not None:

@@ -31,8 +31,9 @@ D              --              d + 1 with an intercept, d without
 ``grad``       (B, R, D)       gradient of the objective
 =============  ==============  ==================================================================
 
-What there is one number of for each problem (value, slope, step) lives on the host, as a tuple of
-B floats: decisions are made there, and a transfer brings all of them at once.
+What there is one number of for each problem (value, slope, step) is of shape (B,). It lives on
+the host, as a NumPy array, where decisions are made at once; one transfer brings all of it. An
+objective that is not attended leaves it on the device as a tensor, and nobody waits.
 
 Every sum over rows is a sum over row blocks, so the rows need not be in one piece.
 """
@@ -42,69 +43,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
 from torchlogreg.products import chunks
+from torchlogreg.rows import RowBlock, by_block
+
+Numbers = Any
+"""One number for each problem, shape (B,): a NumPy array on the host, or a tensor."""
 
 SUBSAMPLE = 10
 """One row of so many is in a subsample."""
 
 LARGE_ENTRIES = 2**20
 """Fewest entries of X with which time goes into the products with X rather than into the calls."""
-
-
-class RowBlock(Protocol):
-    """Some rows of the data; what the objective asks of them."""
-
-    @property
-    def targets(self) -> Tensor:
-        """Targets (n,) of these rows."""
-
-    @property
-    def weight(self) -> Tensor:
-        """Weights (1 or B, n) of these rows; over all blocks they sum to one."""
-
-    @property
-    def n_rows(self) -> int:
-        """Number n of rows."""
-
-    @property
-    def n_columns(self) -> int:
-        """Number D of coefficients for each output."""
-
-    @property
-    def n_entries(self) -> int:
-        """Number of stored entries of X."""
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether X is dense."""
-
-    def predictor(self, coef: Tensor) -> Tensor:
-        """Linear predictor (B, R, n) for coefficients (B, R, D)."""
-
-    def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times the columns, of each problem: (B, R, n) to (B, R, D)."""
-
-    def squares(self, weight: Tensor) -> Tensor:
-        """Weights times the squares of the columns: (R, n) to (R, D)."""
-
-    def design(self, rows: slice | Tensor) -> Tensor:
-        """Dense columns (D, m) of m rows, given as a slice or by index."""
-
-    def take(self, index: Tensor) -> RowBlock:
-        """Copy the rows of that index, with their weights as they are."""
-
-    def reweight(self, factor: Tensor) -> RowBlock:
-        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
-
-    def to(self, dtype: torch.dtype) -> RowBlock:
-        """Return the same rows, whose results are of another dtype."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +71,10 @@ class Point:
     coef: Tensor
     """Coefficients (B, R, D)."""
 
-    value: tuple[float, ...]
+    value: Numbers
     """Objective of each problem."""
 
-    penalty: tuple[float, ...]
+    penalty: Numbers
     """The penalty's part of it."""
 
     grad: Tensor
@@ -131,16 +88,16 @@ class Point:
 class Trial:
     """The objective restricted to a line, at one step length."""
 
-    step: tuple[float, ...]
+    step: Numbers
     """Step length of each problem."""
 
-    value: tuple[float, ...]
+    value: Numbers
     """Objective of each problem."""
 
-    penalty: tuple[float, ...]
+    penalty: Numbers
     """The penalty's part of it."""
 
-    slope: tuple[float, ...]
+    slope: Numbers
     """Derivative of the objective along the line of each problem."""
 
     eta: Sequence[Tensor]
@@ -165,11 +122,14 @@ class Objective:
         Loss of a row.
     penalty : L2
         Penalty on the weights.
+    is_attended : bool, default=True
+        Whether numbers are brought to the host as soon as they are asked for.
     """
 
     blocks: Sequence[RowBlock]
     family: Family
     penalty: L2
+    is_attended: bool = True
 
     @property
     def dtype(self) -> torch.dtype:
@@ -185,9 +145,8 @@ class Objective:
         """Evaluate value and gradient at ``coef``: X is read twice."""
         eta = [block.predictor(coef) for block in self.blocks]
         loss, residual = self._loss(eta)
-        losses, penalties = torch.stack((loss, self.penalty.value(coef))).tolist()
-        value = tuple(map(sum, zip(losses, penalties, strict=True)))
-        return Point(coef, value, tuple(penalties), self._gradient(coef, residual), eta)
+        value, penalty = self._numbers(loss, self.penalty.value(coef))
+        return Point(coef, value + penalty, penalty, self._gradient(coef, residual), eta)
 
     def along(self, point: Point, direction: Tensor) -> Line:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
@@ -228,6 +187,22 @@ class Objective:
             self.family.curvature_diagonal(self.family.curvature(eta)) * block.weight.unsqueeze(-2)
             for block, eta in zip(self.blocks, point.eta, strict=True)
         ]
+
+    def select(self, mask: Tensor, new: Point, old: Point) -> Point:
+        """Take each problem from ``new`` where the mask (B,) holds, from ``old`` elsewhere."""
+        wide = mask[:, None, None]
+        pairs = zip(new.eta, old.eta, strict=True)
+        return Point(
+            torch.where(wide, new.coef, old.coef),
+            torch.where(mask, new.value, old.value),
+            torch.where(mask, new.penalty, old.penalty),
+            torch.where(wide, new.grad, old.grad),
+            [torch.where(wide, eta, old_eta) for eta, old_eta in pairs],
+        )
+
+    def unattended(self) -> Objective:
+        """Return the same objective, whose numbers stay on the device."""
+        return replace(self, is_attended=False)
 
     def subsample(self, generator: torch.Generator) -> Objective | None:
         """Return the objective of a tenth of the rows; None if those would be too few.
@@ -271,11 +246,17 @@ class Objective:
         together. If that holds for all rows, longer and longer multiples of the weights bring
         the mean loss to zero: without a penalty there is no minimiser.
         """
-        separated = torch.ones(len(point.value), dtype=torch.bool, device=point.coef.device)
+        separated = torch.ones(len(point.coef), dtype=torch.bool, device=point.coef.device)
         for block, eta in zip(self.blocks, point.eta, strict=True):
             loss, _ = self.family.loss_and_residual(eta, block.targets)
             separated &= ((loss < math.log(2)) | (block.weight == 0)).all(-1)
         return bool(separated.any())
+
+    def _numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
+        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
+        if not self.is_attended:
+            return numbers
+        return tuple(torch.stack(numbers).cpu().double().numpy())
 
     def _loss(self, eta: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mean loss (B,) and weighted residual, block by block."""
@@ -306,32 +287,31 @@ class Line:
         self.direction = direction
         self._eta = [block.predictor(direction) for block in objective.blocks]
         along = objective.penalty.gradient(direction)
-        products = torch.stack((point.grad * direction, along * point.coef, along * direction))
-        slope, penalty_slope, penalty_curvature = products.sum((-2, -1)).tolist()
-        self.slope = tuple(slope)
+        products = (point.grad * direction, along * point.coef, along * direction)
+        sums = [product.sum((-2, -1)) for product in products]
+        self.slope, *penalty = objective._numbers(*sums)
         """Derivative at step 0 of each problem."""
-        self._penalty = [point.penalty, penalty_slope, penalty_curvature]
+        self._penalty = [point.penalty, *penalty]
 
     @property
     def resolution(self) -> float:
         """Relative spacing of the numbers that values are computed with."""
         return torch.finfo(self.direction.dtype).eps
 
-    def at(self, step: tuple[float, ...]) -> Trial:
-        """Evaluate value and slope at the step lengths ``step``."""
+    def at(self, step: Numbers) -> Trial:
+        """Evaluate value and slope at the step lengths ``step`` (B,)."""
         starts = zip(self.origin.eta, self._eta, strict=True)
         eta = [self._move(start, along, step) for start, along in starts]
         loss, residual = self.objective._loss(eta)
         pairs = zip(residual, self._eta, strict=True)
         slopes = [torch.linalg.vecdot(r.flatten(1), along.flatten(1)) for r, along in pairs]
-        losses, loss_slopes = torch.stack((loss, _total(slopes))).tolist()
-        penalty, penalty_slope = [], []
-        for t, p, s, c in zip(step, *self._penalty, strict=True):
-            penalty.append(p + t * (s + 0.5 * t * c))
-            penalty_slope.append(s + t * c)
-        value = tuple(map(sum, zip(losses, penalty, strict=True)))
-        slope = tuple(map(sum, zip(loss_slopes, penalty_slope, strict=True)))
-        return Trial(step, value, tuple(penalty), slope, eta, residual)
+        value, slope = self.objective._numbers(loss, _total(slopes))
+        start, start_slope, curvature = self._penalty
+        with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
+            penalty = start + step * (start_slope + 0.5 * step * curvature)
+            slope = slope + start_slope + step * curvature
+            value = value + penalty
+        return Trial(step, value, penalty, slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
         """Complete a trial to a point with its gradient: X is read once."""
@@ -340,24 +320,14 @@ class Line:
         return Point(coef, trial.value, trial.penalty, gradient, trial.eta)
 
     @staticmethod
-    def _move(start: Tensor, along: Tensor, step: tuple[float, ...]) -> Tensor:
+    def _move(start: Tensor, along: Tensor, step: Numbers) -> Tensor:
         """Go from ``start`` (B, ...) along a direction by the step of each problem."""
-        if len(step) == 1:
-            return torch.add(start, along, alpha=step[0])
-        return torch.addcmul(start, along, start.new_tensor(step)[:, None, None])
+        if len(step) == 1 and not isinstance(step, Tensor):
+            return torch.add(start, along, alpha=step.item())
+        factor = torch.as_tensor(step, dtype=start.dtype, device=start.device)
+        return torch.addcmul(start, along, factor[:, None, None])
 
 
 def _total(parts: list[Tensor]) -> Tensor:
     """Sum the parts that the blocks contribute."""
     return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-
-
-def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, Tensor]]:
-    """Split an index of all rows into one for each block."""
-    pieces = []
-    start = 0
-    for block in blocks:
-        inside = (index >= start) & (index < start + block.n_rows)
-        pieces.append((block, index[inside] - start))
-        start += block.n_rows
-    return pieces

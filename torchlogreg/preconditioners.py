@@ -25,8 +25,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective, Point, RowBlock, by_block
+from torchlogreg.objective import Objective, Point
 from torchlogreg.products import CHUNK_ENTRIES, chunks
+from torchlogreg.rows import RowBlock, by_block
 
 InverseHessian = Callable[[Tensor], Tensor]
 """Maps a gradient (B, R, D) to a step (B, R, D): linear, symmetric, positive on the gradients."""

@@ -28,6 +28,9 @@ class Solver:
     is_random: bool = False
     """Whether the optimizer takes a seed."""
 
+    can_queue: bool = False
+    """Whether the optimizer makes several iterations between two looks at the numbers."""
+
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the optimizer."""
 
@@ -40,11 +43,16 @@ SOLVERS = {
             LBFGS,
             max_iter=1000,
             is_random=True,
+            can_queue=True,
             options={"preconditioner": sampled_inverse_hessian},
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100),
     )
 }
+
+QUEUED_ITERATIONS = 4
+"""Iterations that are queued up on a GPU without waiting for it. Up to so many less one are made
+in vain at the end."""
 
 NEWTON_MAX_COEF = 300
 """Most coefficients P for which "auto" forms a Hessian: its factorisation costs P^3."""

@@ -1,13 +1,14 @@
-"""The line search on one-dimensional convex functions with known minima."""
+"""The line searches on one-dimensional convex functions with known minima."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from torchlogreg.optim.line_search import wolfe_search
+from torchlogreg.optim.line_search import secant_search, wolfe_search
 
 FUNCTIONS = {
     "parabola": lambda t: (t - 1) ** 2,
@@ -22,28 +23,31 @@ FUNCTIONS = {
 
 @dataclass
 class Sample:
-    step: tuple[float, ...]
-    value: tuple[float, ...]
-    slope: tuple[float, ...]
+    step: Any
+    value: Any
+    slope: Any
 
 
 class Curve:
     """Lines of several functions at once, differentiated by autograd."""
 
-    def __init__(self, *functions: Any) -> None:
+    def __init__(self, *functions: Any, is_attended: bool = True) -> None:
         self.functions = functions
+        self.is_attended = is_attended
         self.n_trials = 0
         self.resolution = torch.finfo(torch.float64).eps
-        self.origin = self.at((0.0,) * len(functions))
+        self.origin = self.at(np.zeros(len(functions)))
         self.slope = self.origin.slope
         self.n_trials = 0
 
-    def at(self, step: tuple[float, ...]) -> Sample:
+    def at(self, step: Any) -> Sample:
         self.n_trials += 1
-        t = torch.tensor(step, dtype=torch.float64, requires_grad=True)
+        t = torch.as_tensor(step).clone().requires_grad_()
         value = torch.stack([f(x) for f, x in zip(self.functions, t, strict=True)])
         (slope,) = torch.autograd.grad(value.sum(), t)
-        return Sample(step, tuple(value.tolist()), tuple(slope.tolist()))
+        if self.is_attended:
+            return Sample(step, value.detach().numpy(), slope.numpy())
+        return Sample(step, value.detach(), slope)
 
 
 @pytest.mark.parametrize("c2", [0.9, 0.1])
@@ -79,6 +83,38 @@ def test_infinite_values_are_backed_away_from():
 def test_a_line_that_cannot_be_descended_gives_step_zero():
     """A slope that is wrong, as rounding can make it, must not raise the objective."""
     curve = Curve(lambda t: 10 * t)
-    curve.slope = (-1.0,)
+    curve.slope = np.array([-1.0])
     trial = wolfe_search(curve, 1.0)
-    assert trial.step == (0.0,)
+    assert trial.step == [0.0]
+
+
+FIRST = torch.ones(1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("first", [1.0, 1e-3, 1e3])
+def test_two_trials_decrease_the_objective_or_say_that_they_do_not(name, first):
+    curve = Curve(FUNCTIONS[name], is_attended=False)
+    trial, is_accepted = secant_search(curve, first * FIRST)
+    assert curve.n_trials == 2
+    assert 0.1 * first <= trial.step <= 10 * first
+    assert is_accepted == (trial.value <= curve.origin.value + 1e-4 * trial.step * curve.slope)
+
+
+def test_the_secant_of_a_parabola_is_its_minimum():
+    curve = Curve(lambda t: (t - 0.3) ** 2, is_attended=False)
+    trial, is_accepted = secant_search(curve, FIRST, c2=0.1)
+    assert is_accepted
+    assert trial.step.item() == pytest.approx(0.3)
+
+
+def test_a_good_first_trial_is_kept():
+    curve = Curve(lambda t: (t - 1.01) ** 2, is_attended=False)
+    trial, _ = secant_search(curve, FIRST, c2=0.1)
+    assert trial.step == 1
+
+
+def test_two_trials_are_not_accepted_at_infinite_values():
+    curve = Curve(lambda t: -torch.log(1e-3 - t) - 5 * t, is_attended=False)
+    _, is_accepted = secant_search(curve, FIRST)
+    assert not is_accepted

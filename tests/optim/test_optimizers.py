@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
@@ -18,8 +19,12 @@ def preconditioned(params, **kwargs):
     return LBFGS(params, preconditioner=sampled_inverse_hessian, **kwargs)
 
 
+def queued(params, **kwargs):
+    return preconditioned(params, **{"check_every": 4, **kwargs})
+
+
 over_optimizers = pytest.mark.parametrize(
-    "optimizer_class", [LBFGS, preconditioned, NewtonCholesky]
+    "optimizer_class", [LBFGS, preconditioned, queued, NewtonCholesky]
 )
 
 
@@ -159,6 +164,49 @@ def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
     assert problem.objective().at(coef).grad.abs().amax() < 1e-13
 
 
+class Waits(TorchFunctionMode):
+    """Counts what makes the host wait for numbers from the device."""
+
+    count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        names = {"item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__float__", "__int__"}
+        self.count += getattr(function, "__name__", "") in names
+        return function(*args, **(kwargs or {}))
+
+
+def test_queued_iterations_do_not_wait_for_the_device():
+    problem = Problem(3, 1, n_rows=100, n_features=30)
+    objective = problem.objective()
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = queued([param], tol=1e-14)
+    waits, n_traced = [], []
+    while not optimizer.is_finished and len(waits) < 24:
+        with Waits() as mode:
+            optimizer.step(objective)
+        waits.append(mode.count)
+        n_traced.append(len(optimizer.trace))
+    assert len(waits) >= 16
+    checks = [step for step, count in enumerate(n_traced) if count]
+    builds = set(LBFGS.builds)
+    assert all(waits[step] == 0 for step in range(len(waits)) if step not in {*checks, *builds})
+    assert sum(n_traced[1:]) in range(len(waits) - 4, len(waits) + 2)
+    assert len(checks) <= len(waits) / 4 + 2
+
+
+def test_a_queued_step_that_fails_is_undone_and_tried_smaller():
+    problem = Problem(3, 1)
+    objective = problem.objective()
+    param = torch.nn.Parameter(problem.coef())
+    optimizer = LBFGS([param], lr=1e6, check_every=100)
+    optimizer.step(objective)
+    fixed = objective.fix_gauge(problem.coef())
+    assert_close(param.detach(), fixed)
+    for _ in range(20):
+        optimizer.step(objective)
+    assert objective.at(param.detach()).value < objective.at(fixed).value
+
+
 def test_newton_converges_quadratically():
     problem = Problem(3, 1)
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
@@ -194,7 +242,11 @@ def test_newton_takes_singular_hessians():
 @over_optimizers
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"lr": 0.0}, "lr=0.0 must be positive"), ({"tol": -1.0}, "tol=-1.0 must not be negative")],
+    [
+        ({"lr": 0.0}, "lr=0.0 must be positive"),
+        ({"tol": -1.0}, "tol=-1.0 must not be negative"),
+        ({"check_every": 0}, "check_every=0 must be at least 1"),
+    ],
 )
 def test_arguments_out_of_range_are_named(optimizer_class, arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -5,13 +5,29 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchlogreg.optim.line_search import wolfe_search
+from torchlogreg.optim.line_search import secant_search, wolfe_search
 from torchlogreg.optim.protocol import Line, Point, SmoothObjective
+
+
+class Progress(NamedTuple):
+    """What is known of a problem after some steps; a plain tuple in torch's pickled state."""
+
+    value: float = math.inf
+    """Lowest objective so far."""
+
+    norm: float = math.inf
+    """Smallest gradient norm so far."""
+
+    is_solved: bool = False
+    """Whether the last step was good enough."""
+
+    n_left: int = 0
+    """Steps left without progress."""
 
 
 class FullBatchOptimizer(torch.optim.Optimizer):
@@ -36,6 +52,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         A problem has converged when :math:`\max_j |g_j| \le` ``tol``. The optimizer goes on a
         little further, see ``margin``, and until the estimate of :math:`f - f^*` is at most
         ``tol / 10`` times the larger of f and 0.01.
+    check_every : int, default=1
+        Iterations between two looks at the numbers. With 1 the line search is a thorough one
+        that decides on the host. With more, iterations are queued up on the device without
+        waiting for it: the line search makes two trials, a step that fails is undone, and the
+        verdict comes up to ``check_every - 1`` iterations late.
 
     Raises
     ------
@@ -60,7 +81,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     """Whether every problem is solved or stalled."""
 
     optimality: tuple[float, ...] = (math.inf,)
-    """Gradient norm of each problem after the last step: the largest absolute value."""
+    """Gradient norm of each problem at the last check: the largest absolute value."""
 
     suboptimality: tuple[float, ...] = (math.nan,)
     """Estimate of f - f* of each problem; nan before the gradient is small."""
@@ -71,15 +92,27 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     _source: tuple[SmoothObjective, int] | None = None
     _objective: SmoothObjective | None = None
     _next_stages: tuple[SmoothObjective, ...] = ()
+    _unchecked: tuple[tuple[int, Any, Tensor], ...] = ()
+    _values: tuple[float, ...] = (math.inf,)
+    _n_steps = 0
 
     def __init__(
-        self, params: Iterable[Any], *, lr: float = 1.0, tol: float = 1e-4, **defaults: Any
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float = 1.0,
+        tol: float = 1e-4,
+        check_every: int = 1,
+        **defaults: Any,
     ) -> None:
         if not lr > 0:
             raise ValueError(f"lr={lr!r} must be positive: it is the first step that is tried.")
         if not tol >= 0:
             raise ValueError(f"tol={tol!r} must not be negative: it bounds the gradient norm.")
-        super().__init__(params, {"lr": lr, "tol": tol, **defaults})
+        if check_every < 1:
+            raise ValueError(f"check_every={check_every!r} must be at least 1.")
+        self._trace: dict[int, tuple[float, float]] = {}
+        super().__init__(params, {"lr": lr, "tol": tol, "check_every": check_every, **defaults})
         if len(self.param_groups) != 1 or len(self.param_groups[0]["params"]) != 1:
             raise ValueError(
                 f"{type(self).__name__} minimises over one parameter tensor, "
@@ -125,6 +158,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         """
         param = self.param_groups[0]["params"][0]
         memory = self.state[param]
+        self._n_steps += 1
+        self._trace = {}
         if self.point is None or self._source != (closure, param._version):
             coef = closure.fix_gauge(param.detach().clone())
             self._enter(closure.stages(), coef, memory)
@@ -134,12 +169,24 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param.copy_(point.coef)
         param.grad = point.grad.to(param.dtype)
         self._source = (closure, param._version)
-        value: Tensor = param.new_tensor(sum(point.value))
+        value: Tensor = torch.as_tensor(point.value.sum(), dtype=param.dtype, device=param.device)
         return value
 
     @property
     def _tol(self) -> float:
         return float(self.param_groups[0]["tol"])
+
+    @property
+    def trace(self) -> tuple[tuple[float, float], ...]:
+        """Sum of the objectives and largest gradient norm after each of the last steps.
+
+        Of those that the last step has checked, itself included; empty if it has checked none.
+        """
+        return tuple(self._trace.values())
+
+    @property
+    def _is_attended(self) -> bool:
+        return bool(self.param_groups[0]["check_every"] == 1)
 
     @property
     def _point(self) -> Point:
@@ -151,7 +198,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     ) -> None:
         """Go to the first of some stages that is worth it and was not left behind before."""
         n_left = min(memory.get("n_stages_left", len(stages)), len(stages))
-        self._objective, *others = stages[len(stages) - n_left :]
+        objective, *others = stages[len(stages) - n_left :]
+        self._objective = objective if self._is_attended else objective.unattended()
         self._next_stages = tuple(others)
         memory["n_stages_left"] = n_left
         memory.pop("progress", None)
@@ -159,8 +207,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)
         self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
-        self._judge(self.point, memory)
-        overflows = not all(map(math.isfinite, self.point.value))
+        self._judge(self.point, memory, at_once=True)
+        overflows = not all(map(math.isfinite, self._values))
         if self._next_stages and (self.is_finished or overflows):
             memory["n_stages_left"] = n_left - 1
             self._enter(self._next_stages, coef if overflows else self.point.coef, memory)
@@ -170,8 +218,14 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         objective, point = self._objective, self._point
         assert objective is not None
         line = self._line(objective, point, memory)
-        trial = wolfe_search(line, self.param_groups[0]["lr"], c2=self.c2)
-        self.point = line.point(trial)
+        lr = self.param_groups[0]["lr"]
+        if self._is_attended:
+            self.point = line.point(wolfe_search(line, lr, c2=self.c2))
+        else:
+            first_step = memory.setdefault("first_step", torch.full_like(point.value, lr))
+            trial, is_accepted = secant_search(line, first_step, c2=self.c2)
+            self.point = objective.select(is_accepted, line.point(trial), point)
+            memory["first_step"] = torch.where(is_accepted, lr, 0.1 * first_step)
         self._remember(memory, point, self.point)
         self._judge(self.point, memory)
         if self.is_finished and self._next_stages:
@@ -180,7 +234,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         elif self.is_finished:
             # The linear predictor was updated, not recomputed: certify without its drift.
             self.point = objective.at(self.point.coef)
-            self._judge(self.point, memory)
+            self._judge(self.point, memory, at_once=True)
 
     def _line(self, objective: SmoothObjective, point: Point, memory: dict[str, Any]) -> Line:
         """Line along the direction, or along the gradient where the direction is uphill."""
@@ -190,6 +244,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if any(done):
             is_done = torch.tensor(done, device=direction.device)[:, None, None]
             direction = torch.where(is_done, 0, direction)
+        if not self._is_attended:
+            slope = (point.grad * direction).sum((-2, -1), keepdim=True)
+            return objective.along(point, torch.where(slope <= 0, direction, -point.grad))
         line = objective.along(point, direction)
         is_downhill = [slope < 0 or over for slope, over in zip(line.slope, done, strict=True)]
         if all(is_downhill):
@@ -199,46 +256,75 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
         """Which problems are solved or stalled."""
-        return [is_solved or n_left <= 0 for _, _, is_solved, n_left in memory["progress"]]
+        return [case.is_solved or case.n_left <= 0 for case in self._progress(memory)]
 
-    def _judge(self, point: Point, memory: dict[str, Any]) -> None:
-        """Note gradient norm and suboptimality, and whether they or the value have improved.
+    def _progress(self, memory: dict[str, Any]) -> list[Progress]:
+        """Progress of each problem; empty before the first verdict."""
+        return [Progress(*case) for case in memory.get("progress", [])]
+
+    def _judge(self, point: Point, memory: dict[str, Any], *, at_once: bool = False) -> None:
+        """Note value and gradient norm; when it is time, decide who is solved and who stalls."""
+        norm = point.grad.abs().amax((-2, -1))
+        self._unchecked += ((self._n_steps, point.value, norm),)
+        if not at_once and len(self._unchecked) < self.param_groups[0]["check_every"]:
+            return
+        records = self._check()
+        gaps = [self.suboptimality] * len(records)
+        if min(self.optimality) <= self._tol:
+            gaps[-1] = self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
+        resolution = 2 * torch.finfo(point.grad.dtype).eps
+        progress = self._progress(memory) or [Progress()] * len(self.optimality)
+        for (values, norms), gap in zip(records, gaps, strict=True):
+            cases = zip(progress, values, norms, gap, strict=True)
+            progress = [self._follow(*case, resolution) for case in cases]
+        memory["progress"] = [tuple(case) for case in progress]
+        self.is_finished = all(self._done(memory))
+
+    def _check(self) -> list[tuple[list[float], list[float]]]:
+        """Bring the values and gradient norms of the unchecked steps to the host."""
+        steps, values, norms = zip(*self._unchecked, strict=True)
+        if self._is_attended:
+            records = [(v.tolist(), n.tolist()) for v, n in zip(values, norms, strict=True)]
+        else:
+            stacked = torch.stack((torch.stack(values), torch.stack(norms)), dim=1)
+            records = [(v, n) for v, n in stacked.tolist()]
+        self._unchecked = ()
+        for step, (v, n) in zip(steps, records, strict=True):
+            self._trace[step] = sum(v), max(n)
+        self._values, self.optimality = map(tuple, records[-1])
+        self.suboptimality = (math.nan,) * len(self.optimality)
+        return records
+
+    def _follow(
+        self, known: Progress, value: float, norm: float, gap: float, resolution: float
+    ) -> Progress:
+        """Return the progress of a problem after one more step.
 
         An improvement is a lower value than ever, by more than rounding, or a gradient norm
         smaller than ever by a tenth.
         """
-        norms = point.grad.abs().amax((-2, -1)).tolist()
-        self.optimality, self.suboptimality = tuple(norms), (math.nan,) * len(norms)
-        if min(norms) <= self._tol:
-            self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
-        resolution = 2 * torch.finfo(point.grad.dtype).eps
-        progress = memory.get("progress", [(math.inf, math.inf, False, 0)] * len(norms))
-        memory["progress"] = []
-        for value, norm, gap, (best_value, best_norm, _, n_left) in zip(
-            point.value, norms, self.suboptimality, progress, strict=True
-        ):
-            is_small = norm <= self._tol
-            allowed_gap = 0.1 * self._tol * max(abs(value), 0.01)
-            is_solved = norm <= self.margin * self._tol and not gap > allowed_gap
-            is_lower = value + resolution * abs(value) < best_value
-            if is_lower or norm < 0.9 * best_norm:
-                n_left = self.stage_patience if self._next_stages else self.patience
-            n_left = min(n_left, self.stage_patience) if is_small else n_left
-            memory["progress"].append(
-                (
-                    value if is_lower else best_value,
-                    min(norm, best_norm),
-                    is_solved,
-                    n_left - (not is_solved),
-                )
-            )
-        self.is_finished = all(self._done(memory))
+        allowed_gap = 0.1 * self._tol * max(abs(value), 0.01)
+        is_solved = norm <= self.margin * self._tol and not gap > allowed_gap
+        is_lower = value + resolution * abs(value) < known.value
+        n_left = known.n_left
+        if is_lower or norm < 0.9 * known.norm:
+            n_left = self.stage_patience if self._next_stages else self.patience
+        if norm <= self._tol:
+            n_left = min(n_left, self.stage_patience)
+        return Progress(
+            value if is_lower else known.value,
+            min(norm, known.norm),
+            is_solved,
+            n_left - (not is_solved),
+        )
 
     @torch.no_grad()
     def certify(self, objective: SmoothObjective) -> None:
-        """Evaluate the gradient norm again if somebody else has changed the parameter."""
+        """Check what is left unchecked; evaluate anew if somebody has changed the parameter."""
         param = self.param_groups[0]["params"][0]
-        if self._source != (objective, param._version) or self._objective is not objective:
+        if self._unchecked:
+            self._check()
+        if self._source != (objective, param._version) or self._next_stages:
             grad = objective.at(param.detach()).grad
             self.optimality = tuple(grad.abs().amax((-2, -1)).tolist())
             self.suboptimality = (math.nan,) * len(self.optimality)

@@ -26,7 +26,7 @@ class LBFGS(FullBatchOptimizer):
 
     Parameters
     ----------
-    params, lr, tol
+    params, lr, tol, check_every
         As in :class:`~torchlogreg.optim.FullBatchOptimizer`.
     history_size : int, default=10
         Number of stored pairs of steps s and gradient differences y.
@@ -74,13 +74,21 @@ class LBFGS(FullBatchOptimizer):
         *,
         lr: float = 1.0,
         tol: float = 1e-4,
+        check_every: int = 1,
         history_size: int = 10,
         preconditioner: PreconditionerFactory | None = None,
         seed: int = 0,
     ) -> None:
         if history_size < 1:
             raise ValueError(f"history_size={history_size!r} must be at least 1.")
-        super().__init__(params, lr=lr, tol=tol, history_size=history_size, seed=seed)
+        super().__init__(
+            params,
+            lr=lr,
+            tol=tol,
+            check_every=check_every,
+            history_size=history_size,
+            seed=seed,
+        )
         self.preconditioner = preconditioner
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,8 +106,7 @@ class LBFGS(FullBatchOptimizer):
         if sample is None:
             return objective.at(coef)
         param = torch.nn.Parameter(coef.clone(), requires_grad=False)
-        names = ("lr", "tol", "history_size", "seed")
-        options = {name: self.param_groups[0][name] for name in names}
+        options = {name: self.param_groups[0][name] for name in self.defaults}
         helper = LBFGS([param], preconditioner=self.preconditioner, **options)
         helper.builds = ()
         helper.state[param]["n_iter"] = 0  # no subsample of the subsample
@@ -108,7 +115,7 @@ class LBFGS(FullBatchOptimizer):
             if helper.is_finished:
                 break
         point, before = objective.at(param.detach()), sample.at(coef)
-        if not all(new < old for new, old in zip(point.value, before.value, strict=True)):
+        if not (point.value < before.value).all():
             return objective.at(coef)
         self._inverse, self._precision = helper._inverse, sample.dtype
         self._is_built = memory["is_sampled"] = True

@@ -1,15 +1,22 @@
-"""Line search for convex functions with a cheap slope."""
+"""Line searches for convex functions with a cheap slope."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from torchlogreg.optim.protocol import Line, Trial
+
+C1 = 1e-4
+"""Constant of sufficient decrease."""
 
 
 def wolfe_search(
-    line: Line, first_step: float, *, c1: float = 1e-4, c2: float = 0.9, max_trials: int = 40
+    line: Line, first_step: float, *, c1: float = C1, c2: float = 0.9, max_trials: int = 40
 ) -> Trial:
     """Find step lengths that satisfy the strong Wolfe conditions, for B lines in lockstep.
 
@@ -45,15 +52,55 @@ def wolfe_search(
     """
     searches = [
         _Search(value, slope, first_step, c1, c2, rounding=4 * line.resolution * abs(value))
-        for value, slope in zip(line.origin.value, line.slope, strict=True)
+        for value, slope in zip(line.origin.value.tolist(), line.slope.tolist(), strict=True)
     ]
     for _ in range(max_trials):
-        trial = line.at(tuple(search.step for search in searches))
-        for search, value, slope in zip(searches, trial.value, trial.slope, strict=True):
+        trial = line.at(np.array([search.step for search in searches]))
+        numbers = zip(searches, trial.value.tolist(), trial.slope.tolist(), strict=True)
+        for search, value, slope in numbers:
             search.judge(value, slope)
         if all(search.is_accepted for search in searches):
             return trial
-    return line.at(tuple(s.step if s.is_accepted else s.low for s in searches))
+    return line.at(np.array([s.step if s.is_accepted else s.low for s in searches]))
+
+
+def secant_search(
+    line: Line, first_step: Tensor, *, c1: float = C1, c2: float = 0.9
+) -> tuple[Trial, Tensor]:
+    """Make two trials, whatever they show: nothing waits for the device.
+
+    Parameters
+    ----------
+    line : Line
+        The lines of an objective that is not attended.
+    first_step : Tensor of shape (B,)
+        First trial.
+    c1, c2 : float
+        As for :func:`wolfe_search`.
+
+    Returns
+    -------
+    trial : Trial
+        The second trial: the first one again where that satisfies the strong Wolfe conditions,
+        otherwise the root of the secant of the slope, between a tenth and ten times the first.
+    is_accepted : Tensor of shape (B,)
+        Whether the objective has sufficiently decreased there.
+    """
+    rounding = 4 * line.resolution * line.origin.value.abs()
+
+    def decreases(trial: Trial) -> Tensor:
+        bound = line.origin.value + c1 * trial.step * line.slope + rounding
+        verdict: Tensor = trial.value <= bound
+        return verdict
+
+    first = line.at(first_step)
+    is_good = decreases(first) & (first.slope.abs() <= -c2 * line.slope)
+    root = first_step * line.slope / (line.slope - first.slope)
+    far = torch.where(first.slope < 0, 10.0, 0.1) * first_step
+    root = torch.where((root > 0) & root.isfinite(), root, far)
+    root = torch.minimum(torch.maximum(root, 0.1 * first_step), 10 * first_step)
+    second = line.at(torch.where(is_good, first_step, root))
+    return second, decreases(second)
 
 
 @dataclass

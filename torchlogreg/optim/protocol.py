@@ -13,6 +13,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+Numbers = Any
+"""One number for each problem, shape (B,): a NumPy array on the host; a tensor on the device if
+the objective is not attended."""
+
 
 class Point(Protocol):
     """The objective at some coefficients."""
@@ -22,7 +26,7 @@ class Point(Protocol):
         """Coefficients (B, R, D)."""
 
     @property
-    def value(self) -> tuple[float, ...]:
+    def value(self) -> Numbers:
         """Objective of each problem."""
 
     @property
@@ -34,15 +38,15 @@ class Trial(Protocol):
     """The objective along a line, at one step length."""
 
     @property
-    def step(self) -> tuple[float, ...]:
+    def step(self) -> Numbers:
         """Step length of each problem."""
 
     @property
-    def value(self) -> tuple[float, ...]:
+    def value(self) -> Numbers:
         """Objective of each problem."""
 
     @property
-    def slope(self) -> tuple[float, ...]:
+    def slope(self) -> Numbers:
         """Derivative along each line."""
 
 
@@ -54,14 +58,14 @@ class Line(Protocol):
         """Where the line starts."""
 
     @property
-    def slope(self) -> tuple[float, ...]:
+    def slope(self) -> Numbers:
         """Derivative at the start of each line."""
 
     @property
     def resolution(self) -> float:
         """Relative spacing of the numbers that values are computed with."""
 
-    def at(self, step: tuple[float, ...]) -> Trial:
+    def at(self, step: Numbers) -> Trial:
         """Evaluate at the step lengths ``step``."""
 
     def point(self, trial: Any) -> Point:
@@ -86,6 +90,12 @@ class SmoothObjective(Protocol):
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Remove the part of ``coef`` along which the objective is flat."""
+
+    def select(self, mask: Tensor, new: Any, old: Any) -> Point:
+        """Take each problem from one of two points, ``new`` where the mask (B,) holds."""
+
+    def unattended(self) -> SmoothObjective:
+        """Return the same objective, whose numbers stay on the device."""
 
     def stages(self) -> Sequence[SmoothObjective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
