@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
 from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
+from torchlogreg.data import RowBlocks
+from torchlogreg.families import family_of
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
@@ -68,6 +70,33 @@ def test_dtype_of_the_model_follows_the_features(given, fitted):
     assert model.coef_.dtype == model.intercept_.dtype == fitted
     assert model.predict_proba(X_IRIS.astype(given)).dtype == fitted
     assert model.score(X_IRIS.astype(given), Y_IRIS) > 0.9
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+@pytest.mark.parametrize("is_small", [True, False])
+def test_low_precision_tensors_are_data_like_any_other(dtype, solver, is_small, monkeypatch):
+    if not is_small:
+        monkeypatch.setattr("torchlogreg.data.SMALL_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.products.CHUNK_ENTRIES", 100)
+    X = torch.from_numpy(X_IRIS).to(dtype)
+    model = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X, Y_IRIS)
+    double = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X.double(), Y_IRIS)
+    assert model.coef_.dtype == model.predict_proba(X).dtype == torch.float32
+    assert_allclose(model.coef_, double.coef_, rtol=1e-3, atol=1e-3)
+    assert_allclose(model.predict_proba(X), double.predict_proba(X.double()), atol=1e-3)
+    sparse_model = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X.to_sparse_csr(), Y_IRIS)
+    assert_allclose(sparse_model.coef_, double.coef_, rtol=1e-3, atol=1e-3)
+
+
+def test_large_bfloat16_data_is_not_copied():
+    X = torch.randn(2_000, 50).to(torch.bfloat16)
+    codes = torch.arange(2_000) % 3
+    (block,) = RowBlocks(X, codes, torch.ones(2_000), family_of(3)).blocks
+    assert block.X.data_ptr() == X.data_ptr()
+    coef = torch.randn(1, 3, 51)
+    expected = X.double() @ coef[0, :, :50].double().T + coef[0, :, 50].double()
+    assert_allclose(block.predictor(coef)[0].T, expected, atol=1e-4)
 
 
 def test_float32_finds_the_float64_optimum():

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from torchlogreg import products
-from torchlogreg.products import chunks, multiply_transposed
+from torchlogreg.products import (
+    bfloat16_parts,
+    chunks,
+    is_multipliable,
+    multiply_transposed,
+)
 
 
 @pytest.mark.parametrize("R", [1, 3, 10])
@@ -42,3 +47,31 @@ def test_chunks_cover_the_rows_once(monkeypatch):
     assert max(part.stop - part.start for part in chunks(11, 3)) == 3
     assert [part.stop - part.start for part in chunks(2, 100)] == [1, 1]
     assert list(chunks(0, 3)) == []
+
+
+def test_three_bfloat16_parts_make_up_a_float32():
+    thin = torch.randn(50, 40) * torch.logspace(-20, 20, 40)
+    parts = bfloat16_parts(thin)
+    assert all(part.dtype == torch.bfloat16 for part in parts)
+    assert torch.equal(sum(part.double() for part in parts), thin.double())
+
+
+def test_products_of_float32_with_bfloat16_are_those_of_float32(monkeypatch):
+    """The kernel is CUDA's; the same arithmetic here."""
+
+    def mm(one, other, out_dtype):
+        assert one.dtype == other.dtype == torch.bfloat16
+        return one.to(out_dtype) @ other.to(out_dtype)
+
+    monkeypatch.setattr(torch, "mm", mm)
+    thin, large = torch.randn(3, 100), torch.randn(2_000, 100).to(torch.bfloat16)
+    expected = thin.double() @ large.double().T
+    assert torch.allclose(multiply_transposed(thin, large).double(), expected, atol=2e-5)
+
+
+def test_bfloat16_is_multiplied_where_the_device_can():
+    low, single = torch.zeros(2, 2, dtype=torch.bfloat16), torch.zeros(2, 2)
+    assert is_multipliable(single, torch.float32)
+    assert is_multipliable(low, torch.bfloat16)
+    assert not is_multipliable(low, torch.float32)  # no such kernel on a CPU
+    assert not is_multipliable(low, torch.float64)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from torchlogreg.families import Family
 from torchlogreg.modules import linear_predictor
-from torchlogreg.products import chunks, multiply_transposed
+from torchlogreg.products import chunks, is_multipliable, multiply_transposed
 from torchlogreg.rows import RowBlock
 
 
@@ -112,8 +112,8 @@ class Rows(ABC):
 class DenseRows(Rows):
     """Rows of a dense matrix.
 
-    X may have another dtype than the results: it is then converted a chunk of rows at a time,
-    never as a whole.
+    X may have another dtype than the results: unless the device multiplies such matrices, it is
+    then converted a chunk of rows at a time, never as a whole.
     """
 
     def predictor(self, coef: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class DenseRows(Rows):
         return self._with_intercept(total, weight)
 
     def _multiply_transposed(self, thin: Tensor) -> Tensor:
-        if self.X.dtype == thin.dtype:
+        if is_multipliable(self.X, thin.dtype):
             return multiply_transposed(thin, self.X)
         product = thin.new_empty(len(thin), self.n_rows)
         for rows in chunks(self.n_rows, self.X.shape[1]):
@@ -147,7 +147,7 @@ class DenseRows(Rows):
         return product
 
     def _multiply(self, thin: Tensor) -> Tensor:
-        if self.X.dtype == thin.dtype:
+        if is_multipliable(self.X, thin.dtype):
             return multiply_transposed(thin, self.X.T)
         product = thin.new_zeros(len(thin), self.X.shape[1])
         for rows in chunks(self.n_rows, self.X.shape[1]):
@@ -236,7 +236,7 @@ class RowBlocks(Dataset[Any]):
     Parameters
     ----------
     X : Tensor of shape (n, d)
-        Features, dense or CSR.
+        Features, dense or CSR. What is computed from bfloat16 or float16 is float32.
     codes : Tensor of shape (n,)
         Class codes 0..K-1.
     sample_weight : Tensor of shape (n,) or (B, n)
@@ -263,15 +263,18 @@ class RowBlocks(Dataset[Any]):
         weight = torch.atleast_2d(sample_weight)
         self.weight_sum = weight.sum(-1)
         """Sum S of the row weights of each problem, shape (1 or B,)."""
-        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, X.dtype)
-        targets = family.encode(codes, X.dtype)
+        self.dtype = torch.promote_types(X.dtype, torch.float32)
+        """Of what is computed from the rows."""
+        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
+        targets = family.encode(codes, self.dtype)
         self.n_rows, self.n_features = X.shape
         self.blocks: tuple[RowBlock, ...]
         if X.layout is not torch.strided:
             self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
         else:
             if fit_intercept and X.numel() <= SMALL_ENTRIES:
-                X, fit_intercept = torch.cat([X, X.new_ones(len(X), 1)], dim=1), False
+                ones = weight.new_ones(self.n_rows, 1)
+                X, fit_intercept = torch.cat([X.to(self.dtype), ones], dim=1), False
             size = block_size or max(self.n_rows, 1)
             pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
             self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)

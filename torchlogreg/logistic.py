@@ -120,7 +120,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     -----
     ``coef_`` and ``intercept_`` are all that predictions depend on.
 
-    Float32 features give a float32 model, all others a float64 one.
+    Float32 features give a float32 model, and so do tensors of bfloat16 and float16, which are
+    never copied as a whole; all others give a float64 one.
     Tensors in, tensors out on their device; string labels come as NumPy arrays.
 
     Adding the same vector to the coefficients of all classes of a multinomial model changes
@@ -287,9 +288,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             module__bias=self.fit_intercept,
             module__batch_shape=(1,),
             module__device=data.X.device,
-            module__dtype=data.X.dtype,
+            module__dtype=rows.dtype,
             criterion__family=family,
-            criterion__penalty=L2(strength.to(data.X.device, data.X.dtype)),
+            criterion__penalty=L2(strength.to(data.X.device, rows.dtype)),
             optimizer=solver.optimizer,
             optimizer__tol=self.tol,
             **{f"optimizer__{name}": value for name, value in options.items()},

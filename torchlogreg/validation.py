@@ -31,12 +31,16 @@ _BLOCK_ENTRIES = 2**22
 """Most logits that are held at once in a prediction of labels."""
 
 
+_LOW_PRECISION = (torch.bfloat16, torch.float16)
+"""What dense tensors may keep: they are read as float32."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """A validated training set. Shapes follow the legend in :mod:`torchlogreg.objective`."""
 
     X: Tensor
-    """Features (n, d), dense or CSR, float32 or float64."""
+    """Features (n, d), dense or CSR: float32 or float64, bfloat16 or float16 if dense."""
 
     codes: Tensor
     """Class codes (n,)."""
@@ -191,7 +195,10 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
         raise ValueError(f"Found no samples or no features in X of shape {tuple(X.shape)}.")
     validate_data(estimator, X, skip_check_array=True, reset=reset)
     X = X.detach()
-    X = X if X.dtype in (torch.float32, torch.float64) else X.to(torch.float64)
+    if X.dtype in _LOW_PRECISION and X.layout is not torch.strided:
+        X = X.to(torch.float32)
+    elif X.dtype not in (torch.float32, torch.float64, *_LOW_PRECISION):
+        X = X.to(torch.float64)
     values = X if X.layout is torch.strided else X.values()
     if not values.isfinite().all():
         raise ValueError("Input X contains NaN or infinity. Drop or impute these entries.")
