@@ -227,7 +227,7 @@ def test_warm_start_needs_fewer_iterations(solver):
 
 
 def test_warm_start_is_kept_on_large_data():
-    """No detour over a subsample: the second fit finds itself at the solution."""
+    """The second fit finds itself at the solution."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60_000, 20))
     y = (X @ rng.normal(size=20) + rng.logistic(size=60_000)) > 0

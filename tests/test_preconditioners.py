@@ -127,6 +127,40 @@ def test_rare_features_have_their_exact_curvature():
     assert step[0, 0, 0] / newton[0, 0, 0] == pytest.approx(1, rel=0.2)
 
 
+def test_rows_with_rare_features_are_in_the_sample():
+    """One row in 2,000 has three of them at once: alone, each would explain what all three do."""
+    problem = Problem(2, 1, n_rows=20_000)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    block.X[:, :3] = 0
+    block.X[1::2000, :3] = 1.0 + 0.1 * torch.eye(10, 3, dtype=torch.float64)
+    objective.penalty.strength.fill_(1e-12)
+    point = objective.at(torch.zeros_like(problem.coef()))
+    step = Blocks(objective, point, generator(), 200)(point.grad)
+    newton = torch.linalg.solve(objective.hessian(point), point.grad.mT).mT
+    assert_close(step[..., :3], newton[..., :3], rtol=0.1, atol=0)
+
+
+def test_the_sample_grows_with_the_quality_up_to_the_budget(monkeypatch):
+    monkeypatch.setattr(preconditioners, "MIN_ROWS", 10)
+    monkeypatch.setattr(preconditioners, "MIN_BUDGET", 0)
+    objective, point = at(Problem(3, 1, n_rows=20_000, n_features=9))
+    sizes = []
+
+    def blocks(objective, point, generator, n_rows):
+        sizes.append(n_rows)
+
+    monkeypatch.setattr(preconditioners, "Blocks", blocks)
+    for quality in (1, 2, 3, 20):
+        sampled_inverse_hessian(objective, point, generator(), quality=quality)
+    assert sizes[:3] == [80, 160, 320]
+    assert sizes[3] == 20_000
+    monkeypatch.setattr(preconditioners, "PASSES", 1)
+    sampled_inverse_hessian(objective, point, generator(), quality=20)
+    work = 3 * 10**2 * (sizes[4] + 10)
+    assert 0.9 * 2 * 20_000 * 9 * 3 <= work <= 2 * 20_000 * 10 * 3
+
+
 def test_columns_of_zeros_and_any_scale_are_inverted():
     problem = Problem(3, 1, n_rows=200, n_features=4)
     objective = problem.objective()
@@ -143,17 +177,17 @@ def test_columns_of_zeros_and_any_scale_are_inverted():
 
 
 @pytest.mark.parametrize(
-    ("shape", "rough", "expected"),
+    ("shape", "quality", "expected"),
     [
-        ({"n_rows": 400, "n_features": 5}, False, Blocks),
-        ({"n_rows": 400, "n_features": 5}, True, Kronecker),
-        ({"n_rows": 40, "n_features": 60}, False, Blocks),
-        ({"n_rows": 40, "n_features": 300}, False, type(None)),
+        ({"n_rows": 400, "n_features": 5}, 1, Blocks),
+        ({"n_rows": 400, "n_features": 5}, 0, Kronecker),
+        ({"n_rows": 40, "n_features": 60}, 1, Blocks),
+        ({"n_rows": 40, "n_features": 300}, 1, type(None)),
     ],
 )
-def test_the_form_follows_the_shape(shape, rough, expected):
+def test_the_form_follows_the_shape(shape, quality, expected):
     objective, point = at(Problem(3, 1, **shape))
-    chosen = sampled_inverse_hessian(objective, point, generator(), rough=rough)
+    chosen = sampled_inverse_hessian(objective, point, generator(), quality=quality)
     assert type(chosen) is expected
 
 

@@ -74,21 +74,12 @@ class Rows(ABC):
         """Weights (R, n) times the squares of the columns, shape (R, D)."""
 
     @abstractmethod
+    def square_norms(self, scale: Tensor) -> Tensor:
+        """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
+
+    @abstractmethod
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Some rows of X, in the layout of X."""
-
-    def take(self, index: Tensor) -> Rows:
-        """Copy the rows of that index, with their weights as they are."""
-        return replace(
-            self,
-            X=self._select(index),
-            targets=self.targets[index],
-            weight=self.weight[:, index],
-        )
-
-    def reweight(self, factor: Tensor) -> Rows:
-        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
-        return replace(self, weight=self.weight * factor.unsqueeze(-1))
 
     def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype."""
@@ -138,6 +129,15 @@ class DenseRows(Rows):
             total += multiply_transposed(weight[:, rows], X.T)
         return self._with_intercept(total, weight)
 
+    def square_norms(self, scale: Tensor) -> Tensor:
+        """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
+        n_features = self.X.shape[1]
+        norms = scale.new_empty(len(scale), self.n_rows)
+        for rows in chunks(self.n_rows, n_features):
+            X = self.X[rows].to(scale.dtype).square()
+            norms[:, rows] = multiply_transposed(scale[:, :n_features], X)
+        return norms.add_(scale[:, n_features:].sum(1, keepdim=True))
+
     def _multiply_transposed(self, thin: Tensor) -> Tensor:
         if is_multipliable(self.X, thin.dtype):
             return multiply_transposed(thin, self.X)
@@ -182,15 +182,11 @@ class SparseRows(Rows):
 
     def squares(self, weight: Tensor) -> Tensor:
         """Weights (R, n) times the squares of the columns, shape (R, D)."""
-        transpose = self._transpose
-        squares = torch.sparse_csr_tensor(
-            transpose.crow_indices(),
-            transpose.col_indices(),
-            transpose.values().square(),
-            size=transpose.shape,
-            device=transpose.device,
-        )
-        return self._multiply(squares, weight)
+        return self._multiply(_squared(self._transpose), weight)
+
+    def square_norms(self, scale: Tensor) -> Tensor:
+        """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
+        return linear_predictor(_squared(self.X), scale)
 
     def _multiply(self, transpose: Tensor, thin: Tensor) -> Tensor:
         return self._with_intercept((transpose @ thin.T).T, thin).contiguous()
@@ -209,6 +205,17 @@ class SparseRows(Rows):
             size=(len(index), X.shape[1]),
             device=X.device,
         )
+
+
+def _squared(matrix: Tensor) -> Tensor:
+    """CSR matrix with the squares of the entries."""
+    return torch.sparse_csr_tensor(
+        matrix.crow_indices(),
+        matrix.col_indices(),
+        matrix.values().square(),
+        size=matrix.shape,
+        device=matrix.device,
+    )
 
 
 def _make_first_sparse_tensor() -> None:

@@ -89,8 +89,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (1,) or (K,)
         Intercepts, zero without ``fit_intercept``. A tensor if ``X`` was one.
     n_iter_ : ndarray of shape (1,)
-        Number of iterations, not counting up to ten on a tenth of the rows with which "lbfgs"
-        begins where there are many.
+        Number of iterations.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
         of ``tol``: it certifies how close to the optimum they are.

@@ -52,13 +52,10 @@ from torch import Tensor
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
 from torchlogreg.products import chunks
-from torchlogreg.rows import RowBlock, by_block
+from torchlogreg.rows import RowBlock
 
 Numbers = Any
 """One number for each problem, shape (B,): a NumPy array on the host, or a tensor."""
-
-SUBSAMPLE = 10
-"""One row of so many is in a subsample."""
 
 LARGE_ENTRIES = 2**20
 """Fewest entries of X with which time goes into the products with X rather than into the calls."""
@@ -203,23 +200,6 @@ class Objective:
     def unattended(self) -> Objective:
         """Return the same objective, whose numbers stay on the device."""
         return replace(self, is_attended=False)
-
-    def subsample(self, generator: torch.Generator) -> Objective | None:
-        """Return the objective of a tenth of the rows; None if those would be too few.
-
-        A tenth must have enough rows to determine a D x D matrix, and be worth the effort.
-        """
-        n, D = self.n_rows, self.blocks[0].n_columns
-        n_sampled = n // SUBSAMPLE
-        if n_sampled < 4 * D or n * D < LARGE_ENTRIES:
-            return None
-        order = torch.randperm(n, generator=generator, device=generator.device)
-        index = order[:n_sampled].sort().values.to(self.blocks[0].weight.device)
-        blocks = [block.take(some) for block, some in by_block(self.blocks, index)]
-        total = torch.stack([block.weight.sum(-1) for block in blocks]).sum(0)
-        if not (total > 0).all():
-            return None
-        return replace(self, blocks=[block.reweight(1 / total) for block in blocks])
 
     def stages(self) -> tuple[Objective, ...]:
         """Return stand-ins that are ever more precise and dear; the last is the objective itself.

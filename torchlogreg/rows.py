@@ -48,14 +48,11 @@ class RowBlock(Protocol):
     def squares(self, weight: Tensor) -> Tensor:
         """Weights times the squares of the columns: (R, n) to (R, D)."""
 
+    def square_norms(self, scale: Tensor) -> Tensor:
+        """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
+
     def design(self, rows: slice | Tensor) -> Tensor:
         """Dense columns (D, m) of m rows, given as a slice or by index."""
-
-    def take(self, index: Tensor) -> RowBlock:
-        """Copy the rows of that index, with their weights as they are."""
-
-    def reweight(self, factor: Tensor) -> RowBlock:
-        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
 
     def to(self, dtype: torch.dtype) -> RowBlock:
         """Return the same rows, whose results are of another dtype."""

@@ -134,10 +134,6 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Estimate (B,) of f - f* at ``point`` without a look at the data; nan if unknown."""
 
-    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
-        """Return where to begin, given where one was asked to begin: there by default."""
-        return objective.at(coef)
-
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Learn from the move from ``point`` to ``new_point``; nothing by default."""
 
@@ -206,7 +202,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         for name, value in memory.items():
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)
-        self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
+        self.point = self._objective.at(coef.to(self._objective.dtype))
         self._judge(self.point, memory, at_once=True)
         overflows = not all(map(math.isfinite, self._values))
         if self._next_stages and (self.is_finished or overflows):

@@ -20,9 +20,8 @@ class LBFGS(FullBatchOptimizer):
     twice for every trial of its line search.)
 
     With a preconditioner, its initial matrix is an approximate inverse Hessian. A rough one
-    serves the first iterations, which are made on a subsample of the rows where there are many;
-    a better one is built when the coefficients have settled, and renewed from time to time. The
-    stored pairs do not depend on it and remain.
+    serves the first iterations; a better one is built when the coefficients have settled, and an
+    ever better one from time to time. The stored pairs do not depend on it and remain.
 
     Parameters
     ----------
@@ -35,7 +34,7 @@ class LBFGS(FullBatchOptimizer):
         :class:`~torchlogreg.optim.protocol.PreconditionerFactory`. None for a multiple of the
         identity.
     seed : int, default=0
-        For the generator that the preconditioner and the subsample draw rows with.
+        For the generator that the preconditioner draws rows with.
 
     Notes
     -----
@@ -58,11 +57,8 @@ class LBFGS(FullBatchOptimizer):
     # are at tol, the rest is not as far below it as in plain L-BFGS, and the objective is higher.
     margin = 0.2
 
-    builds: tuple[int, ...] = (3, 40, 160, 640)
-    """Iterations before which a preconditioner is built."""
-
-    n_start = 10
-    """Iterations on the subsample."""
+    builds: tuple[int, ...] = (5, 40, 160, 640)
+    """Iterations before which a preconditioner is built, besides the rough one at the start."""
 
     _inverse: Callable[[Tensor], Tensor] | None = None
     _precision = torch.float64
@@ -93,34 +89,6 @@ class LBFGS(FullBatchOptimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "preconditioner": self.preconditioner}
-
-    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
-        """Make the first iterations on a subsample of the rows, if there are many.
-
-        Not from coefficients that somebody has given, nor if it leads astray.
-        """
-        is_cold = not coef.any() and "n_iter" not in memory
-        if self.preconditioner is None or not is_cold:
-            return objective.at(coef)
-        sample = objective.subsample(self._generator(coef.device, 0))
-        if sample is None:
-            return objective.at(coef)
-        param = torch.nn.Parameter(coef.clone(), requires_grad=False)
-        options = {name: self.param_groups[0][name] for name in self.defaults}
-        helper = LBFGS([param], preconditioner=self.preconditioner, **options)
-        helper.builds = ()
-        helper.state[param]["n_iter"] = 0  # no subsample of the subsample
-        for _ in range(self.n_start):
-            helper.step(sample)
-            if helper.is_finished:
-                break
-        point, before = objective.at(param.detach()), sample.at(coef)
-        if not (point.value < before.value).all():
-            return objective.at(coef)
-        self._inverse, self._precision = helper._inverse, sample.dtype
-        self._is_built = memory["is_sampled"] = True
-        memory["anchor"] = coef
-        return point
 
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
@@ -172,13 +140,10 @@ class LBFGS(FullBatchOptimizer):
         if is_due or not self._is_built:
             anchor_iter = memory.get("anchor_iter", -1)
             anchor = memory.setdefault("anchor", point.coef)
-            if anchor_iter < 0 and memory.get("is_sampled"):
-                objective = objective.subsample(self._generator(point.coef.device, 0)) or objective
             at_anchor = point if anchor is point.coef else objective.at(anchor)
             generator = self._generator(point.coef.device, 2 + anchor_iter)
-            self._inverse = self.preconditioner(
-                objective, at_anchor, generator, rough=anchor_iter < 0
-            )
+            quality = 1 + self.builds.index(anchor_iter) if anchor_iter >= 0 else 0
+            self._inverse = self.preconditioner(objective, at_anchor, generator, quality=quality)
             self._is_built, self._precision = True, objective.dtype
             if not self._apply_inverse(point.grad).isfinite().all():  # it overflows
                 self._inverse = None

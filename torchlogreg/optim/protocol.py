@@ -100,17 +100,14 @@ class SmoothObjective(Protocol):
     def stages(self) -> Sequence[SmoothObjective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
 
-    def subsample(self, generator: torch.Generator) -> SmoothObjective | None:
-        """Return the objective of few of the rows; None if that is not worth it."""
-
 
 class PreconditionerFactory(Protocol):
     """Builds approximate inverses of Hessians."""
 
     def __call__(
-        self, objective: Any, point: Any, generator: torch.Generator, *, rough: bool
+        self, objective: Any, point: Any, generator: torch.Generator, *, quality: int
     ) -> Callable[[Tensor], Tensor] | None:
-        """Return what maps a gradient at ``point`` to a step; the cheap form if ``rough``.
+        """Return what maps a gradient at ``point`` to a step: 0 is the cheapest quality.
 
         None where no approximation pays.
         """
