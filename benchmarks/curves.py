@@ -51,14 +51,22 @@ def _median_fit(fit, data, C, params):
 
 
 def plot(records, path):
-    """Draw f - f* against seconds, both logarithmic, one panel a data set."""
+    """Draw f - f* against seconds, both logarithmic, one panel a data set, three in a row."""
     import matplotlib.pyplot as plt
 
     datasets = list(dict.fromkeys(record["dataset"] for record in records))
+    n_columns = min(len(datasets), 3)
+    n_rows = -(-len(datasets) // n_columns)
     figure, axes = plt.subplots(
-        1, len(datasets), figsize=(4 * len(datasets), 3.4), squeeze=False, layout="constrained"
+        n_rows,
+        n_columns,
+        figsize=(4 * n_columns, 3.4 * n_rows),
+        squeeze=False,
+        layout="constrained",
     )
-    for ax, dataset in zip(axes[0], datasets, strict=True):
+    for ax in axes.flat[len(datasets) :]:
+        ax.set_axis_off()
+    for ax, dataset in zip(axes.flat, datasets, strict=False):
         here = [record for record in records if record["dataset"] == dataset]
         for competitor in dict.fromkeys(record["competitor"] for record in here):
             points = [
@@ -69,7 +77,8 @@ def plot(records, path):
             ax.loglog(*zip(*points, strict=True), marker="o", markersize=3, label=competitor)
         ax.set(title=dataset, xlabel="seconds")
         ax.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("objective above the lowest")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("objective above the lowest")
     axes[0, 0].legend(fontsize="small", loc="lower left")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
