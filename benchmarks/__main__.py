@@ -11,6 +11,7 @@ from tabulate import tabulate
 from benchmarks.competitors import COMPETITORS, REFERENCE, STANDARD
 from benchmarks.curves import curves, plot
 from benchmarks.datasets import DATASETS
+from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
 from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
@@ -89,11 +90,21 @@ def measure_growth(options, output):
     return records
 
 
+def measure_epochs(options, output):
+    """Time of an epoch next to loops written by hand."""
+    options.datasets = [name for name in CASES if name in options.datasets]
+    records = _for_each_dataset(options, epochs)
+    rows = [[r["dataset"], r["loop"], 1e3 * r["seconds"], r["times_by_hand"]] for r in records]
+    print(tabulate(rows, headers=["data set", "loop", "ms an epoch", "times by hand, slices"]))
+    return records
+
+
 PARTS = {
     "table": table,
     "curves": draw_curves,
     "memory": measure_memory,
     "growth": measure_growth,
+    "epochs": measure_epochs,
 }
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 KINDS = {
+    "loop": ["dataset", "loop", "batch_size", "milliseconds_epoch", "times_by_hand"],
     "peak": ["dataset", "competitor", "peak_mb", "peak_x"],
     "varied": ["varied", "n", "d", "n_classes", "competitor", "milliseconds", "objective"],
     "suboptimality": [
@@ -26,6 +27,9 @@ KINDS = {
 HEADERS = {
     "dataset": "data set",
     "milliseconds": "time / ms",
+    "milliseconds_epoch": "epoch / ms",
+    "times_by_hand": "time / by hand, slices",
+    "batch_size": "batch",
     "versus_ours": "time / ours",
     "suboptimality": "f - best f",
     "test_accuracy": "test accuracy",
@@ -37,6 +41,8 @@ HEADERS = {
 
 FORMATS = {
     "milliseconds": "{:,.1f}",
+    "milliseconds_epoch": "{:,.3f}",
+    "times_by_hand": "{:.2f}",
     "versus_ours": "{:.2f}",
     "suboptimality": "{:.1e}",
     "test_accuracy": "{:.4f}",
@@ -68,13 +74,13 @@ def environment_line(environment):
 
 
 def _is_ours(record):
-    return record["competitor"] == "torchlogreg" and "seconds" in record
+    return record.get("competitor") == "torchlogreg" and "seconds" in record
 
 
 def _derived(record, ours):
     cells = dict(record)
     if "seconds" in record:
-        cells["milliseconds"] = 1e3 * record["seconds"]
+        cells["milliseconds"] = cells["milliseconds_epoch"] = 1e3 * record["seconds"]
         cells["versus_ours"] = record["seconds"] / ours.get(record.get("dataset"), float("nan"))
     if "peak" in record:
         cells["peak_mb"] = record["peak"] / 1e6

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from torchlogreg.data import RowBlocks
+from torchlogreg.batches import RowBlocks
 from torchlogreg.families import family_of
 from torchlogreg.modules import module_class
 from torchlogreg.objective import Objective

@@ -4,12 +4,12 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
-from torchlogreg.data import RowBlocks, WholeBatch
+from torchlogreg.batches import RowBlocks, WholeBatch
 from torchlogreg.families import Categorical
 
 
 def test_blocks_are_views_of_the_data(monkeypatch):
-    monkeypatch.setattr("torchlogreg.data.SMALL_ENTRIES", 0)
+    monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
     X = torch.randn(10, 3)
     codes, weight = torch.zeros(10, dtype=torch.int64), torch.ones(10)
     rows = RowBlocks(X, codes, weight, Categorical(), block_size=4)
@@ -36,6 +36,6 @@ def test_cutting_the_rows_changes_nothing():
 
 def test_an_epoch_is_one_batch_the_data_set_itself():
     rows = Problem(2, 1).rows()
-    iterator = WholeBatch(rows)
-    assert len(iterator) == 1
-    assert [batch is rows for batch in iterator] == [True]
+    ((batch, codes),) = WholeBatch(rows)
+    assert batch is rows
+    assert codes is rows.codes

@@ -15,6 +15,8 @@ ESTIMATORS = [
     TorchLogisticRegression(),
     TorchLogisticRegression(solver="lbfgs"),
     TorchLogisticRegression(solver="newton-cholesky"),
+    TorchLogisticRegression(solver="sgd"),
+    TorchLogisticRegression(solver="adam", lr=0.1),
 ]
 
 

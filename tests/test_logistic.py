@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
 from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
-from torchlogreg.data import RowBlocks
+from torchlogreg.batches import RowBlocks
 from torchlogreg.families import family_of
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
@@ -77,7 +77,7 @@ def test_dtype_of_the_model_follows_the_features(given, fitted):
 @pytest.mark.parametrize("is_small", [True, False])
 def test_low_precision_tensors_are_data_like_any_other(dtype, solver, is_small, monkeypatch):
     if not is_small:
-        monkeypatch.setattr("torchlogreg.data.SMALL_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
         monkeypatch.setattr("torchlogreg.products.CHUNK_ENTRIES", 100)
     X = torch.from_numpy(X_IRIS).to(dtype)
     model = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X, Y_IRIS)

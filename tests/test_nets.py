@@ -11,13 +11,13 @@ from skorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch.testing import assert_close
 
 from tests.problems import Problem
-from torchlogreg.nets import LogisticNet
+from torchlogreg.nets import FullBatchNet
 from torchlogreg.optim import LBFGS, NewtonCholesky
 
 
 def make_net(problem, optimizer=LBFGS, **kwargs):
     objective = problem.objective()
-    return LogisticNet(
+    return FullBatchNet(
         type(problem.module()),
         module__n_features=problem.n_features,
         module__n_outputs=problem.coef().shape[1],

@@ -28,9 +28,9 @@ class PenalizedLoss(nn.Module):
         self.family = family
         self.penalty = penalty
 
-    def objective(self, blocks: Sequence[RowBlock]) -> Objective:
+    def objective(self, blocks: Sequence[RowBlock], *, is_attended: bool = True) -> Objective:
         """Return the objective of these rows."""
-        return Objective(blocks, self.family, self.penalty)
+        return Objective(blocks, self.family, self.penalty, is_attended)
 
     def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
         """Mean loss of the logits (..., n, R) of a module, without the penalty."""

@@ -1,4 +1,4 @@
-"""Data on its way to the objective: row blocks, and the iterator that yields all of them.
+"""Rows of a feature matrix, dense or sparse, as the objective wants them.
 
 Shapes follow the legend in :mod:`torchlogreg.objective`.
 """
@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from torchlogreg.families import Family
 from torchlogreg.modules import linear_predictor
 from torchlogreg.products import chunks, is_multipliable, multiply_transposed
-from torchlogreg.rows import RowBlock
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +76,19 @@ class Rows(ABC):
     @abstractmethod
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Some rows of X, in the layout of X."""
+
+    def take(self, index: Tensor, factor: float = 1.0) -> Self:
+        """Copy the rows of that index, with their weights times a factor."""
+        X, weight = self._select(index), self.weight[:, index] * factor
+        return replace(self, X=X, targets=self.targets[index], weight=weight)
+
+    def reweight(self, factor: Tensor) -> Self:
+        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
+        return replace(self, weight=self.weight * factor.unsqueeze(-1))
+
+    def __len__(self) -> int:
+        """Return the number n of rows."""
+        return self.n_rows
 
     def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype."""
@@ -230,85 +239,3 @@ def _make_first_sparse_tensor() -> None:
 
 
 _make_first_sparse_tensor()
-
-
-SMALL_ENTRIES = 2**16
-"""Most entries of a dense X that is copied, with a column of ones for the intercept: where the
-time goes into the calls, that spares some."""
-
-
-class RowBlocks(Dataset[Any]):
-    """A training set as row blocks: the data set of the full-batch solvers.
-
-    Parameters
-    ----------
-    X : Tensor of shape (n, d)
-        Features, dense or CSR. What is computed from bfloat16 or float16 is float32.
-    codes : Tensor of shape (n,)
-        Class codes 0..K-1.
-    sample_weight : Tensor of shape (n,) or (B, n)
-        Non-negative row weights. Problems with rows of their own, such as the folds of a
-        cross-validation, share X and give the other rows weight 0.
-    family : Family
-        Gives the targets their form.
-    fit_intercept : bool, default=True
-        Whether the coefficients have a column for an intercept.
-    block_size : int, optional
-        Most rows a block of dense data may have; the default is one block. Blocks are views.
-    """
-
-    def __init__(
-        self,
-        X: Tensor,
-        codes: Tensor,
-        sample_weight: Tensor,
-        family: Family,
-        fit_intercept: bool = True,
-        block_size: int | None = None,
-    ) -> None:
-        # In the precision of the weights, which may exceed the range of the features' dtype.
-        weight = torch.atleast_2d(sample_weight)
-        self.weight_sum = weight.sum(-1)
-        """Sum S of the row weights of each problem, shape (1 or B,)."""
-        self.dtype = torch.promote_types(X.dtype, torch.float32)
-        """Of what is computed from the rows."""
-        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
-        targets = family.encode(codes, self.dtype)
-        self.n_rows, self.n_features = X.shape
-        self.blocks: tuple[RowBlock, ...]
-        if X.layout is not torch.strided:
-            self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
-        else:
-            if fit_intercept and X.numel() <= SMALL_ENTRIES:
-                ones = weight.new_ones(self.n_rows, 1)
-                X, fit_intercept = torch.cat([X.to(self.dtype), ones], dim=1), False
-            size = block_size or max(self.n_rows, 1)
-            pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
-            self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
-
-    def __len__(self) -> int:
-        """Return the number n of rows."""
-        return self.n_rows
-
-    def __getitem__(self, index: Any) -> Any:
-        """Refuse: the rows are read all at once."""
-        raise TypeError(
-            "The full-batch solvers read all rows at once. A callback that predicts row by row "
-            "during the fit, such as EpochScoring, cannot be used with them: score after fit, "
-            "or watch 'train_loss' or 'optimality' in the history."
-        )
-
-
-class WholeBatch:
-    """Iterator factory for skorch whose epoch is a single batch: the data set itself."""
-
-    def __init__(self, dataset: RowBlocks, batch_size: int | None = None) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator[RowBlocks]:
-        """Yield the data set once."""
-        yield self.dataset
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return 1

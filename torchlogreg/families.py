@@ -21,6 +21,9 @@ class Family(Protocol):
     r"""Whether a row's R x R Hessian in eta is :math:`\mathrm{diag}(c) - c c^\top` rather than
     :math:`\mathrm{diag}(c)`, with its curvature c."""
 
+    smoothness: float
+    """Largest eigenvalue that a row's R x R Hessian in eta can have."""
+
     def n_outputs(self, n_classes: int) -> int:
         """Number R of linear predictors that describe ``n_classes`` classes."""
 
@@ -63,6 +66,7 @@ class Bernoulli:
     """
 
     outputs_compete = False
+    smoothness = 0.25
 
     def n_outputs(self, n_classes: int) -> int:
         """One logit serves both classes."""
@@ -74,8 +78,10 @@ class Bernoulli:
 
     def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         r"""Loss :math:`\log(1 + e^{-m})` and residual :math:`\mp\sigma(-m)`."""
-        margin = eta * targets
-        return -F.logsigmoid(margin).squeeze(-2), torch.sigmoid(-margin) * -targets
+        minus = (eta * targets).neg_()
+        # Beyond the threshold softplus is the identity in any floating-point precision.
+        loss = F.softplus(minus, threshold=50).squeeze(-2)
+        return loss, torch.sigmoid(minus).mul_(targets).neg_()
 
     def curvature(self, eta: Tensor) -> Tensor:
         r"""Variance :math:`\sigma(\eta)\,\sigma(-\eta)` of each row."""
@@ -118,6 +124,7 @@ class Categorical:
     """
 
     outputs_compete = True
+    smoothness = 0.5
 
     def n_outputs(self, n_classes: int) -> int:
         """One logit a class."""

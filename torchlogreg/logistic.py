@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,21 +13,32 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import Callback
 from skorch.history import History
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from torchlogreg.data import RowBlocks
-from torchlogreg.families import Family, family_of
-from torchlogreg.modules import module_class
-from torchlogreg.nets import LogisticNet
-from torchlogreg.penalties import L2, l2_strength
+from torchlogreg import training
+from torchlogreg.batches import RowBlocks, TrainingSet
+from torchlogreg.families import family_of
+from torchlogreg.nets import LogisticNet, MiniBatchNet
 from torchlogreg.prediction import LogisticClassifierMixin
-from torchlogreg.solvers import QUEUED_ITERATIONS, SOLVERS, Solver, resolve
-from torchlogreg.validation import TrainingData, check_training_data, outgoing
+from torchlogreg.solvers import SOLVERS, Solver, resolve, takes_batches
+from torchlogreg.training_sets import from_arrays, from_loader, part_of_stream
+from torchlogreg.validation import check_training_data, outgoing
+
+
+def _takes_batches(estimator: TorchLogisticRegression) -> bool:
+    """Whether there is a partial_fit; the error that hasattr takes for a no."""
+    if not takes_batches(estimator.solver):
+        raise AttributeError(
+            f"partial_fit is there for the mini-batch solvers only, not for "
+            f"solver={estimator.solver!r}. Use 'sgd', 'adam', 'adamw' or a class of torch.optim."
+        )
+    return True
 
 
 class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
@@ -34,28 +48,39 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
 
     .. math::
 
-        C \sum_i s_i \, \ell(y_i, x_i^\top W + c) + \tfrac{1}{2} \lVert W \rVert^2 ,
+        C \sum_i s_i \, \ell(y_i, x_i^\top W + c) + \tfrac{1-\rho}{2} \lVert W \rVert^2
+        + \rho \lVert W \rVert_1 ,
 
-    with the binary log-loss for two classes and the multinomial one for more, and the row
-    weights :math:`s_i` (``sample_weight`` times ``class_weight``). The intercept c is not
-    penalised.
+    with the binary log-loss for two classes and the multinomial one for more, the row weights
+    :math:`s_i` (``sample_weight`` times ``class_weight``) and :math:`\rho` = ``l1_ratio``. The
+    intercept c is not penalised.
+
+    The exact solvers find the minimiser. The mini-batch solvers go towards it with any optimizer
+    of ``torch.optim``, from arrays, data sets and streams.
 
     Parameters
     ----------
     C : float, default=1.0
         Inverse of the regularisation strength, positive; ``np.inf`` for no penalty.
-    tol : float, default=1e-4
-        The fit has converged when the largest absolute entry of the gradient of the mean
-        penalised loss f (the objective divided by C times the sum of the row weights) is at
-        most ``tol``. It ends a little later, so that f is as low as scikit-learn's at the same
-        ``tol``: when its estimated excess over the minimum is at most ``tol / 10`` times the
-        larger of f and 0.01.
+    l1_ratio : float, default=0.0
+        Part of the penalty, 0 to 1, that is on the absolute values of the coefficients. Exact
+        solvers take 0 only.
+    tol : float or None, default=1e-4
+        Of an exact solver: the fit has converged when the largest absolute entry of the gradient
+        of the mean penalised loss f (the objective divided by C times the sum of the row
+        weights) is at most ``tol``. It ends a little later, so that f is as low as
+        scikit-learn's at the same ``tol``: when its estimated excess over the minimum is at most
+        ``tol / 10`` times the larger of f and 0.01.
+
+        Of a mini-batch solver: training ends when ``n_iter_no_change`` epochs in a row have
+        not improved the best training loss (with ``early_stopping``, the best accuracy on the
+        rows held out) by ``tol``; None for ``max_iter`` epochs in any case.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     class_weight : dict or "balanced", default=None
         Weights of the classes, ``{label: weight}``; "balanced" gives all classes the same
         total weight.
-    solver : {"auto", "lbfgs", "newton-cholesky"}, default="auto"
+    solver : {"auto", "lbfgs", "newton-cholesky", "sgd", "adam", "adamw"} or type, default="auto"
         - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
         - "lbfgs" reads the data twice an iteration. It is preconditioned with Hessians of
           sampled rows, so that a few dozen iterations do even where columns are correlated or
@@ -63,22 +88,40 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
           times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows, and
           "lbfgs" beyond.
+        - "sgd", "adam" and "adamw" read mini-batches, and so does any class of ``torch.optim``
+          whose step needs no closure. They reach the minimiser as far as their learning rate
+          decays.
     max_iter : int, default=None
-        Most iterations; None for the solver's own limit (1000 for "lbfgs", 100 for
-        "newton-cholesky").
+        Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
+        for "lbfgs", 100 for "newton-cholesky", 200 for mini-batches).
     warm_start : bool, default=False
         Whether ``fit`` starts at the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Which rows "lbfgs" draws for its preconditioner from large data. The path depends on it,
-        the solution does not, to ``tol``. None for the same rows every time.
+        Which rows "lbfgs" draws for its preconditioner from large data: the path depends on it,
+        the solution does not, to ``tol``. The order of the rows in mini-batches, and the rows
+        held out. None stands for the same seed every time.
     verbose : int, default=0
-        If positive, print a line an iteration.
+        If positive, show a progress bar.
     device : str or torch.device, default=None
         Where to compute, such as "cuda". None for the device of ``X`` if that is a tensor,
         otherwise the CPU.
+    lr : float, default=None
+        Learning rate of a mini-batch solver. None for 0.01, or for "sgd" 1 / L, where L is the
+        mean over some rows of a bound on the curvature of their loss.
+    batch_size : int, default=None
+        Rows of a mini-batch, n at most; None for 200 or n.
+    early_stopping : bool, default=False
+        Whether a mini-batch solver holds out rows and ends by their accuracy. The coefficients
+        are then those of the best epoch.
+    validation_fraction : float, default=0.1
+        Part of the rows that ``early_stopping`` holds out, of every class.
+    n_iter_no_change : int, default=5
+        Epochs without improvement after which a mini-batch solver ends.
     callbacks : list of skorch callbacks, default=None
         Callbacks, called with ``net_`` as for every skorch net; one epoch is one iteration.
-        Off by default: skorch's own timer and log cost more than an iteration on small data.
+        None by default: with any, an iteration on small data takes twice the time.
+    net_params : dict, default=None
+        More parameters of the net, such as ``{"optimizer__momentum": 0.9}``.
 
     Attributes
     ----------
@@ -89,13 +132,17 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (1,) or (K,)
         Intercepts, zero without ``fit_intercept``. A tensor if ``X`` was one.
     n_iter_ : ndarray of shape (1,)
-        Number of iterations.
+        Number of iterations or epochs.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
-        of ``tol``: it certifies how close to the optimum they are.
+        of ``tol``: it certifies how close to the optimum they are. Of a mini-batch solver, that
+        of the mean gradient of the last epoch's batches.
     suboptimality_ : float
         Estimate of how much f exceeds its minimum, by the quadratic model of the last iteration;
-        true to an order of magnitude. nan if the fit ended before the gradient was small.
+        true to an order of magnitude. nan if the fit ended before the gradient was small, and
+        with mini-batches.
+    weight_seen_ : float
+        Sum of the weights of all rows, of ``fit`` and of the calls of ``partial_fit`` since.
     n_features_in_ : int
         Number d of features.
     feature_names_in_ : ndarray of shape (d,)
@@ -103,11 +150,11 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     solver_ : str
         The solver that was used.
     net_ : LogisticNet
-        The skorch net that was trained, for its history and callbacks. It takes row blocks,
-        not arrays: to predict, use the estimator or ``module_``.
+        The skorch net that was trained. Its labels are class codes 0..K-1.
     history_ : skorch.history.History
-        One row an iteration, with ``train_loss`` (the mean penalised loss) and
-        ``optimality`` (the gradient norm).
+        One row an iteration or epoch, with ``train_loss`` (the mean penalised loss),
+        ``optimality`` (the gradient norm), ``step`` (the step length or learning rate) and
+        ``seconds``; with ``early_stopping`` also ``valid_loss`` and ``valid_accuracy``.
     module_ : BinaryLogistic or MultinomialLogistic
         A new ``torch.nn.Module`` with the coefficients, made on demand.
 
@@ -147,34 +194,49 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "C": [Interval(Real, 0, None, closed="right")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "solver": [StrOptions({"auto", *SOLVERS})],
+        "solver": [StrOptions({"auto", *SOLVERS}), type],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "device": [str, torch.device, None],
+        "lr": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, None],
+        "net_params": [dict, None],
     }
 
     def __init__(
         self,
         C: float = 1.0,
         *,
-        tol: float = 1e-4,
+        l1_ratio: float = 0.0,
+        tol: float | None = 1e-4,
         fit_intercept: bool = True,
         class_weight: dict[Any, float] | str | None = None,
-        solver: str = "auto",
+        solver: str | type[torch.optim.Optimizer] = "auto",
         max_iter: int | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         device: str | torch.device | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
         callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
     ) -> None:
         self.C = C
+        self.l1_ratio = l1_ratio
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
@@ -184,22 +246,35 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
+        self.lr = lr
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.callbacks = callbacks
+        self.net_params = net_params
 
     # Within torch.inference_mode, parameters would not know of their changes.
     @_fit_context(prefer_skip_nested_validation=True)
     @torch.inference_mode(False)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TorchLogisticRegression:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
+    ) -> TorchLogisticRegression:
         """Fit the model.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features. A data set or data loader of ``torch.utils.data`` gives pairs of features,
+            which are flattened, and label; it is for the mini-batch solvers, and read batch by
+            batch.
         y : array-like or Tensor of shape (n,)
-            Labels: integers, strings, booleans, or anything else scikit-learn takes as labels.
+            Labels: numbers or strings, two classes or more. None with a data set.
         sample_weight : array-like or Tensor of shape (n,), default=None
-            Non-negative weights of the rows; a weight of 2 is the same as the row twice.
+            Weights of the rows, non-negative; None for 1.
+        classes : array-like of shape (K,), default=None
+            All labels, for a data set that does not have them in ``targets``, ``labels`` or
+            ``tensors``.
 
         Returns
         -------
@@ -209,9 +284,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, ``X`` is not a finite matrix, ``y`` has one class
-            only or is continuous, the weights are negative or all zero, the device is not
-            there, or the coefficients overflow. The estimator then is as it was before.
+            If the data or a parameter is unfit, or if the coefficients overflow or diverge. The
+            estimator is then left as it was.
 
         Warns
         -----
@@ -220,41 +294,119 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             reached, or if ``C=np.inf`` and the solution separates all classes: then there is no
             minimiser.
         """
+        with self._unchanged_on_error():
+            return self._fit(X, y, sample_weight, classes)
+
+    @available_if(_takes_batches)
+    @_fit_context(prefer_skip_nested_validation=True)
+    @torch.inference_mode(False)
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> TorchLogisticRegression:
+        """Make one pass over some more rows, from where the last call stopped.
+
+        Only with mini-batch solvers. The penalty is that of all rows given so far: ``C`` weighs
+        the sum of their losses, and a row that is given twice counts twice. Hold ``C`` against
+        the whole stream, not against a part of it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features of these rows.
+        y : array-like or Tensor of shape (n,)
+            Their labels.
+        classes : array-like of shape (K,), default=None
+            All labels that will ever come; needed in the first call.
+        sample_weight : array-like or Tensor of shape (n,), default=None
+            Weights of the rows, non-negative; None for 1.
+
+        Returns
+        -------
+        self : TorchLogisticRegression
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`fit`, and if a label is not among the classes. The estimator is then
+            left as it was.
+        """
+        with self._unchanged_on_error(self.__dict__.get("net_")):
+            return self._partial_fit(X, y, classes, sample_weight)
+
+    @contextmanager
+    def _unchanged_on_error(self, net: LogisticNet | None = None) -> Iterator[None]:
+        """Leave the estimator, and the net, as they were if anything is raised, Ctrl-C too."""
         before = self.__dict__.copy()
+        state = None if net is None else training.state_of(net)
         try:
-            return self._fit(X, y, sample_weight)
-        except BaseException:  # Ctrl-C, too, leaves the estimator as it was
+            yield
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
+            if net is not None and state is not None:
+                training.restore(net, state)
             raise
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> TorchLogisticRegression:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> TorchLogisticRegression:
         """Validate, train, and write the results once."""
-        data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-        family = family_of(len(data.classes))
-        rows = RowBlocks(
-            data.X, data.codes, data.sample_weight, family, fit_intercept=self.fit_intercept
-        )
-        n_coef = family.n_outputs(len(data.classes)) * (rows.n_features + self.fit_intercept)
-        solver = resolve(self.solver, len(rows), n_coef)
-        net = self._train(data, rows, family, solver)
-
-        coef = net.module_.coef.detach()[0]
-        if not coef.isfinite().all():
-            raise ValueError(
-                f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
-                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
-            )
-        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
-        self.classes_ = data.classes
-        self.coef_ = outgoing(coef[:, : rows.n_features].clone(), data.is_tensor)
-        self.intercept_ = outgoing(intercept.clone(), data.is_tensor)
-        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
-        self.optimality_ = max(net.optimizer_.optimality)
-        self.suboptimality_ = max(net.optimizer_.suboptimality)
-        self.solver_ = solver.name
-        self.net_ = net
+        is_tensor, valid_set = False, None
+        rows: TrainingSet
+        if isinstance(X, (Dataset, DataLoader)):
+            loaded = from_loader(self, X, y, sample_weight, classes)
+            rows, labels = loaded, loaded.classes
+            solver = self._resolve(len(labels), rows.n_rows, rows.n_features)
+            self.n_features_in_ = rows.n_features
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
+            labels, is_tensor = data.classes, data.is_tensor
+            solver = self._resolve(len(labels), *data.X.shape)
+            rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
+        net = training.make_net(self, solver, rows, len(labels), valid_set)
+        if self.warm_start and hasattr(self, "coef_"):
+            training.set_coef(net, self._starting_coef(labels, rows))
+        self._train(net, rows)
+        self.classes_ = labels
+        self._write(net, solver, is_tensor)
+        self.weight_seen_ = rows.weight_sum.item()
         self._warn_unless_minimum(net, rows)
+        return self
+
+    def _partial_fit(
+        self, X: Any, y: Any, classes: Any, sample_weight: Any
+    ) -> TorchLogisticRegression:
+        """Validate, train for an epoch, and write the results."""
+        is_first = _check_partial_fit_first_call(self, classes)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all rows at once. Give partial_fit "
+                "the weights as a dict, such as those of compute_class_weight for a sample."
+            )
+        data = check_training_data(
+            self,
+            X,
+            y,
+            sample_weight,
+            self.class_weight,
+            self.device,
+            classes=self.classes_,
+            reset=is_first,
+        )
+        solver = self._resolve(len(self.classes_), *data.X.shape)
+        if not is_first:
+            data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
+        rows = part_of_stream(self, data)
+        weight_seen = rows.weight_sum + (0 if is_first else self.weight_seen_)
+        net = None if is_first else training.net_to_go_on(self.net_, solver)
+        if net is None:
+            net = training.make_net(self, solver, rows, len(self.classes_))
+        net.criterion_.penalty = training.make_penalty(self, rows, weight_seen)
+        if not is_first:
+            training.set_coef(net, self._starting_coef(self.classes_, rows))
+        self._train(net, rows, epochs=1)
+        self._write(net, solver, data.is_tensor)
+        self.weight_seen_ = weight_seen.item()
         return self
 
     @property
@@ -263,81 +415,62 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         return self.net_.history
 
-    def _train(
-        self, data: TrainingData, rows: RowBlocks, family: Family, solver: Solver
-    ) -> LogisticNet:
-        """Translate scikit-learn's parameters into those of a skorch net, and train it."""
-        strength = l2_strength(
-            torch.full_like(rows.weight_sum, self.C),
-            rows.weight_sum,
-            rows.n_features,
-            self.fit_intercept,
-        )
-        options = dict(solver.options)
-        if solver.is_random:
-            random = check_random_state(0 if self.random_state is None else self.random_state)
-            options["seed"] = int(random.randint(2**31))
-        callbacks = self._check_callbacks()
-        if solver.can_queue and callbacks == "disable" and data.X.device.type != "cpu":
-            options["check_every"] = QUEUED_ITERATIONS
-        net = LogisticNet(
-            module_class(len(data.classes)),
-            module__n_features=rows.n_features,
-            module__n_outputs=family.n_outputs(len(data.classes)),
-            module__bias=self.fit_intercept,
-            module__batch_shape=(1,),
-            module__device=data.X.device,
-            module__dtype=rows.dtype,
-            criterion__family=family,
-            criterion__penalty=L2(strength.to(data.X.device, rows.dtype)),
-            optimizer=solver.optimizer,
-            optimizer__tol=self.tol,
-            **{f"optimizer__{name}": value for name, value in options.items()},
-            lr=1.0,
-            max_epochs=solver.max_iter if self.max_iter is None else self.max_iter,
-            callbacks=callbacks,
-            verbose=self.verbose,
-            device=str(data.X.device),
-        )
-        with torch.autocast(data.X.device.type, enabled=False):
-            net.initialize()
-            if self.warm_start and hasattr(self, "coef_"):
-                with torch.no_grad():
-                    net.module_.coef.copy_(self._starting_coef(data, net.module_.coef))
-            return net.partial_fit(rows)
+    def _resolve(self, n_classes: int, n_rows: int, n_features: int) -> Solver:
+        """Return the solver for data of that shape."""
+        n_outputs = family_of(n_classes).n_outputs(n_classes)
+        return resolve(self.solver, n_rows, n_outputs * (n_features + self.fit_intercept))
 
-    def _check_callbacks(self) -> list[Any] | str:
-        """Return the parameter ``callbacks`` as skorch wants it."""
-        if not self.callbacks and not self.verbose:
-            return "disable"
-        for callback in self.callbacks or []:
-            _, instance = callback if isinstance(callback, tuple) else ("", callback)
-            if not isinstance(instance, Callback):
-                raise ValueError(
-                    f"callbacks={self.callbacks!r} has the entry {callback!r}; instances of "
-                    "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
-                )
-        return list(self.callbacks or [])
+    def _train(self, net: LogisticNet, rows: TrainingSet, epochs: int | None = None) -> None:
+        """Run the net."""
+        with torch.autocast(rows.device.type, enabled=False):
+            net.partial_fit(rows, epochs=epochs)
 
-    def _starting_coef(self, data: TrainingData, coef: Tensor) -> Tensor:
-        """Coefficients of the previous fit, for a parameter like ``coef`` (1, R, D)."""
-        is_same = self.coef_.shape == (coef.shape[1], data.X.shape[1])
-        if not (is_same and np.array_equal(self.classes_, data.classes)):
+    def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
+        """Write the results."""
+        coef = training.coef_of(net)
+        if not coef.isfinite().all():
+            raise ValueError(
+                f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
+                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
+            )
+        d = self.n_features_in_
+        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
+        self.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
+        self.intercept_ = outgoing(intercept.clone(), is_tensor)
+        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
+        self.optimality_ = net.optimality
+        self.suboptimality_ = net.suboptimality
+        self.solver_ = solver.name
+        self.net_ = net
+
+    def _starting_coef(self, labels: np.ndarray, rows: TrainingSet) -> Tensor:
+        """Coefficients (R, D) of the previous fit, for rows with these labels."""
+        n_outputs = rows.family.n_outputs(len(labels))
+        is_same = self.coef_.shape == (n_outputs, rows.n_features)
+        if not (is_same and np.array_equal(self.classes_, labels)):
             raise ValueError(
                 f"warm_start=True needs the classes and features of the previous fit: it had "
                 f"the classes {self.classes_!r} and coef_ of shape {tuple(self.coef_.shape)}, "
-                f"now there are the classes {data.classes!r} and {data.X.shape[1]} features. "
+                f"now there are the classes {labels!r} and {rows.n_features} features. "
                 "Set warm_start=False or use a new estimator."
             )
-        return self._coef(coef.device)[None, :, : coef.shape[-1]]
+        return self._coef(rows.device)[:, : rows.n_features + self.fit_intercept]
 
-    def _warn_unless_minimum(self, net: LogisticNet, rows: RowBlocks) -> None:
+    def _warn_unless_minimum(self, net: LogisticNet, rows: TrainingSet) -> None:
         """Warn if the fit was cut short or if there is no minimiser."""
+        if isinstance(net, MiniBatchNet):
+            if self.tol is not None and not net.is_finished and len(net.history) == net.max_epochs:
+                _warn(
+                    f"The loss still changed by more than tol={self.tol:g} after max_iter="
+                    f"{net.max_epochs} epochs of {self.solver_}. Raise max_iter, or set tol=None "
+                    "to make so many epochs and no warning."
+                )
+            return
         summary = (
             f"after {self.n_iter_[0]} iterations of {self.solver_} the gradient norm is "
             f"{self.optimality_:.2e} (tol={self.tol:g})"
         )
-        if np.isposinf(self.C):
+        if np.isposinf(self.C) and isinstance(rows, RowBlocks):
             objective = net.criterion_.objective(rows.blocks)
             if objective.is_separated(objective.at(net.module_.coef.detach())):
                 _warn(

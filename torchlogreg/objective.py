@@ -52,10 +52,16 @@ from torch import Tensor
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
 from torchlogreg.products import chunks
-from torchlogreg.rows import RowBlock
+from torchlogreg.rows import RowBlock, by_block
 
 Numbers = Any
 """One number for each problem, shape (B,): a NumPy array on the host, or a tensor."""
+
+SUBSAMPLE = 10
+"""One row of so many is in a subsample."""
+
+ROWS_A_COLUMN = 1000
+"""Fewest rows of a subsample for every column of X: the minimisers are then hardly different."""
 
 LARGE_ENTRIES = 2**20
 """Fewest entries of X with which time goes into the products with X rather than into the calls."""
@@ -201,6 +207,19 @@ class Objective:
         """Return the same objective, whose numbers stay on the device."""
         return replace(self, is_attended=False)
 
+    def subsample(self, generator: torch.Generator) -> Objective | None:
+        """Return the objective of a tenth of the rows; None if those are too few."""
+        n_sampled = self.n_rows // SUBSAMPLE
+        if n_sampled < ROWS_A_COLUMN * self.blocks[0].n_columns:
+            return None
+        order = torch.randperm(self.n_rows, generator=generator, device=generator.device)
+        index = order[:n_sampled].sort().values.to(self.blocks[0].weight.device)
+        blocks = [block.take(some) for block, some in by_block(self.blocks, index)]
+        total = torch.stack([block.weight.sum(-1) for block in blocks]).sum(0)
+        if not (total > 0).all():
+            return None
+        return replace(self, blocks=[block.reweight(1 / total) for block in blocks])
+
     def stages(self) -> tuple[Objective, ...]:
         """Return stand-ins that are ever more precise and dear; the last is the objective itself.
 
@@ -251,7 +270,7 @@ class Objective:
         """Gradient (B, R, D): the data's part from the weighted residual, plus the penalty's."""
         pairs = zip(self.blocks, residual, strict=True)
         gradient = _total([block.adjoint(residual_block) for block, residual_block in pairs])
-        return gradient.addcmul_(self.penalty.strength, coef)
+        return self.penalty.add_gradient_(gradient, coef)
 
 
 class Line:

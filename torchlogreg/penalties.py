@@ -32,6 +32,46 @@ class L2:
         """Gradient (B, R, D); it is linear, and so the penalty's Hessian applied to ``coef``."""
         return self.strength * coef
 
+    def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
+        """Add the gradient at ``coef`` to another one, in place."""
+        return gradient.addcmul_(self.strength, coef)
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticNet(L2):
+    r"""Ridge penalty plus :math:`\sum_{rj} \lambda^{(1)}_{bj} |W_{brj}|`.
+
+    It has a gradient almost everywhere, which is enough for stochastic gradients but not for the
+    exact solvers.
+
+    Parameters
+    ----------
+    strength : Tensor of shape (B, 1, D)
+        As for :class:`L2`.
+    l1 : Tensor of shape (B, 1, D)
+        :math:`\lambda^{(1)}_{bj} \ge 0` of every column; 0 for the intercept.
+    """
+
+    l1: Tensor
+
+    def value(self, coef: Tensor) -> Tensor:
+        """Penalty of each problem, shape (B,)."""
+        return super().value(coef) + (self.l1 * coef.abs()).sum((-2, -1))
+
+    def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
+        """Add the gradient at ``coef`` to another one, in place: 0 where a coefficient is 0."""
+        return super().add_gradient_(gradient, coef).addcmul_(self.l1, coef.sign())
+
+
+def elastic_net(strength: Tensor, l1_ratio: float) -> L2:
+    """Split the strength of a penalty (B, 1, D) into those of its two parts.
+
+    ``l1_ratio`` is scikit-learn's: the part of the strength that goes to the absolute values.
+    """
+    if l1_ratio == 0:
+        return L2(strength)
+    return ElasticNet((1 - l1_ratio) * strength, l1_ratio * strength)
+
 
 def l2_strength(C: Tensor, weight_sum: Tensor, n_features: int, fit_intercept: bool) -> Tensor:
     """Translate scikit-learn's ``C`` to the scale of the mean loss.

@@ -54,6 +54,12 @@ class RowBlock(Protocol):
     def design(self, rows: slice | Tensor) -> Tensor:
         """Dense columns (D, m) of m rows, given as a slice or by index."""
 
+    def take(self, index: Tensor) -> RowBlock:
+        """Copy the rows of that index, with their weights as they are."""
+
+    def reweight(self, factor: Tensor) -> RowBlock:
+        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
+
     def to(self, dtype: torch.dtype) -> RowBlock:
         """Return the same rows, whose results are of another dtype."""
 

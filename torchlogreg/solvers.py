@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,12 @@ class Solver:
     max_iter: int
     """Iterations allowed unless the user says otherwise."""
 
+    is_exact: bool = True
+    """Whether it reads all rows at once and finds the minimiser; otherwise mini-batches."""
+
+    lr: float | None = None
+    """Learning rate of a mini-batch solver; None for one that follows from the data."""
+
     is_random: bool = False
     """Whether the optimizer takes a seed."""
 
@@ -47,8 +54,21 @@ SOLVERS = {
             options={"preconditioner": sampled_inverse_hessian},
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100),
+        Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False),
+        Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, lr=0.01),
+        Solver(
+            "adamw",
+            torch.optim.AdamW,
+            max_iter=200,
+            is_exact=False,
+            lr=0.01,
+            options={"weight_decay": 0.0},  # the penalty is C's affair
+        ),
     )
 }
+
+BATCH_SIZE = 200
+"""Rows of a mini-batch unless the user says otherwise."""
 
 QUEUED_ITERATIONS = 4
 """Iterations that are queued up on a GPU without waiting for it. Up to so many less one are made
@@ -62,19 +82,51 @@ NEWTON_MAX_WORK = 2e7
 an iteration takes less than a millisecond, and there are fewer of them than with L-BFGS."""
 
 
-def resolve(name: str, n_rows: int, n_coef: int) -> Solver:
+def resolve(name: str | type[torch.optim.Optimizer], n_rows: int, n_coef: int) -> Solver:
     """Return the solver of that name.
 
     Parameters
     ----------
-    name : str
-        A key of :data:`SOLVERS`, or "auto".
+    name : str or type
+        A key of :data:`SOLVERS`, "auto", or a class of ``torch.optim``.
     n_rows : int
         Number n of rows.
     n_coef : int
         Number P = R * D of coefficients. "auto" decides on n and P.
+
+    Raises
+    ------
+    ValueError
+        If the class is no optimizer, or one that needs a closure.
     """
-    if name != "auto":
-        return SOLVERS[name]
-    is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
-    return SOLVERS["newton-cholesky" if is_small else "lbfgs"]
+    if name == "auto":
+        is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
+        name = "newton-cholesky" if is_small else "lbfgs"
+    return SOLVERS[name] if isinstance(name, str) else _solver_of(name)
+
+
+def takes_batches(name: str | type[torch.optim.Optimizer]) -> bool:
+    """Whether the solver of that name reads mini-batches."""
+    return not isinstance(name, str) or (name in SOLVERS and not SOLVERS[name].is_exact)
+
+
+def _solver_of(optimizer: type[torch.optim.Optimizer]) -> Solver:
+    """Make a mini-batch solver of an optimizer of torch."""
+    if not issubclass(optimizer, torch.optim.Optimizer):
+        raise ValueError(
+            f"solver={optimizer!r} is not an optimizer. Use a class of torch.optim, "
+            f"'auto' or one of {sorted(SOLVERS)}."
+        )
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"solver={optimizer.__name__}: its step needs a closure that evaluates the loss "
+            "again, which a stream of mini-batches cannot give. Use solver='lbfgs', which is "
+            "exact, or an optimizer such as torch.optim.SGD."
+        )
+    lr = inspect.signature(optimizer).parameters.get("lr")
+    known = {solver.optimizer: solver for solver in SOLVERS.values() if not solver.is_exact}
+    if optimizer in known:
+        return known[optimizer]
+    default = None if lr is None or not isinstance(lr.default, float) else lr.default
+    return Solver(optimizer.__name__, optimizer, max_iter=200, is_exact=False, lr=default or 0.01)

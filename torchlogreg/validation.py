@@ -62,8 +62,14 @@ def check_training_data(
     sample_weight: Any,
     class_weight: dict[Any, float] | str | None,
     device: str | torch.device | None,
+    *,
+    classes: Any = None,
+    reset: bool = True,
 ) -> TrainingData:
-    """Validate the arguments of ``fit``.
+    """Validate the arguments of ``fit`` or ``partial_fit``.
+
+    The latter names the ``classes``, and with ``reset=False`` goes on with the features that it
+    has seen before.
 
     Raises
     ------
@@ -74,22 +80,17 @@ def check_training_data(
     y = as_numpy(y)
     is_tensor = isinstance(X, Tensor)
     if is_tensor:
-        X = _check_tensor(estimator, X, reset=True)
+        X = _check_tensor(estimator, X, reset=reset)
         if y is None:
             raise ValueError("y=None: a classifier needs the labels of the rows of X.")
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_consistent_length(X, y)
     else:
-        X, y = validate_data(estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
-    check_classification_targets(y)
-    encoder = LabelEncoder()
-    codes = encoder.fit_transform(y)
-    classes = encoder.classes_
-    if len(classes) < 2:
-        raise ValueError(
-            f"y has one class only, {classes[0]!r}: a classifier needs rows of at least two."
+        X, y = validate_data(
+            estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
+    codes, classes = encode_labels(y, classes)
     target_device = _check_device(device, X)
     X = as_tensor(X, target_device)
     weight = _check_weights(y, codes, sample_weight, class_weight, classes)
@@ -100,6 +101,34 @@ def check_training_data(
         classes=classes,
         is_tensor=is_tensor,
     )
+
+
+def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Turn labels into codes 0..K-1; return these and the classes, sorted.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not discrete, if there is only one class, or if one is not among the
+        given ``classes``.
+    """
+    check_classification_targets(y)
+    encoder = LabelEncoder()
+    codes = encoder.fit_transform(y if classes is None else np.asarray(classes))
+    if len(encoder.classes_) < 2:
+        raise ValueError(
+            f"y has one class only, {encoder.classes_[0]!r}: a classifier needs rows of at "
+            "least two."
+        )
+    if classes is None:
+        return codes, encoder.classes_
+    try:
+        return encoder.transform(y), encoder.classes_
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"y has labels that are not among the classes {encoder.classes_!r}: {error}. Name all "
+            "classes in advance, or begin anew with fit."
+        ) from error
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.data import RowBlocks
+from torchlogreg.batches import RowBlocks
 from torchlogreg.families import Categorical
 from torchlogreg.objective import Objective
 from torchlogreg.optim import LBFGS
@@ -26,7 +26,7 @@ X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
 def everything_is_large(monkeypatch):
     """Take the paths of large data on small data."""
     monkeypatch.setattr("torchlogreg.objective.LARGE_ENTRIES", 0)
-    monkeypatch.setattr("torchlogreg.data.SMALL_ENTRIES", 0)
+    monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
 
 
 @pytest.fixture
@@ -132,3 +132,51 @@ def test_resuming_at_any_stage_is_the_same_as_going_on(digits_in_stages, n_befor
     optimizer.step(objective)
     other = twin.param_groups[0]["params"][0]
     assert_close(other, param, rtol=0, atol=1e-3)  # in float32
+
+
+@pytest.mark.parametrize("block_size", [None, 700])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_subsample_is_an_objective_of_a_tenth_of_the_rows(sparse, block_size):
+    problem = Problem(3, 7, n_rows=50_000, sparse=sparse, block_size=block_size)
+    objective = problem.objective()
+    sample = objective.subsample(torch.Generator().manual_seed(0))
+    assert sample.n_rows == 5_000
+    total = sum(block.weight.sum(-1) for block in sample.blocks)
+    assert_close(total, torch.ones(7, dtype=torch.float64))
+    coef = problem.coef()
+    assert sample.at(coef).value == pytest.approx(objective.at(coef).value, rel=0.1)
+    assert (sample.at(coef).value != objective.at(coef).value).all()
+
+
+def test_few_rows_are_not_sampled():
+    generator = torch.Generator().manual_seed(0)
+    assert Problem(3, 1, n_rows=30_000).objective().subsample(generator) is None
+
+
+def test_a_misleading_subsample_is_dropped():
+    """Nearly all weight on few rows: the sample knows next to nothing of them."""
+    problem = Problem(3, 1, n_rows=50_000)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    block.weight.fill_(1e-9)
+    block.weight[:, :7] = 1 / 7
+    objective.penalty.strength.zero_()
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = LBFGS([param], preconditioner=sampled_inverse_hessian)
+    optimizer.step(objective)
+    assert sum(optimizer.point.value) < np.log(3)
+
+
+def test_a_start_on_few_rows_saves_iterations_on_all(monkeypatch):
+    problem = Problem(5, 1, n_rows=50_000)
+    objective = problem.objective()
+
+    def after_one_step():
+        param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+        optimizer = LBFGS([param], preconditioner=sampled_inverse_hessian)
+        optimizer.step(objective)
+        return optimizer.optimality[0]
+
+    with_sample = after_one_step()
+    monkeypatch.setattr("torchlogreg.objective.ROWS_A_COLUMN", 10**9)
+    assert with_sample < 0.2 * after_one_step()

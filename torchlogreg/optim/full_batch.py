@@ -5,29 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchlogreg.optim.line_search import secant_search, wolfe_search
+from torchlogreg.optim.progress import Progress
 from torchlogreg.optim.protocol import Line, Point, SmoothObjective
-
-
-class Progress(NamedTuple):
-    """What is known of a problem after some steps; a plain tuple in torch's pickled state."""
-
-    value: float = math.inf
-    """Lowest objective so far."""
-
-    norm: float = math.inf
-    """Smallest gradient norm so far."""
-
-    is_solved: bool = False
-    """Whether the last step was good enough."""
-
-    n_left: int = 0
-    """Steps left without progress."""
 
 
 class FullBatchOptimizer(torch.optim.Optimizer):
@@ -92,9 +77,10 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     _source: tuple[SmoothObjective, int] | None = None
     _objective: SmoothObjective | None = None
     _next_stages: tuple[SmoothObjective, ...] = ()
-    _unchecked: tuple[tuple[int, Any, Tensor], ...] = ()
+    _unchecked: tuple[tuple[int, Any, Tensor, Any], ...] = ()
     _values: tuple[float, ...] = (math.inf,)
     _n_steps = 0
+    _step_length: Any = None
 
     def __init__(
         self,
@@ -111,7 +97,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             raise ValueError(f"tol={tol!r} must not be negative: it bounds the gradient norm.")
         if check_every < 1:
             raise ValueError(f"check_every={check_every!r} must be at least 1.")
-        self._trace: dict[int, tuple[float, float]] = {}
+        self._trace: dict[int, tuple[float, float, float]] = {}
         super().__init__(params, {"lr": lr, "tol": tol, "check_every": check_every, **defaults})
         if len(self.param_groups) != 1 or len(self.param_groups[0]["params"]) != 1:
             raise ValueError(
@@ -133,6 +119,10 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     @abstractmethod
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Estimate (B,) of f - f* at ``point`` without a look at the data; nan if unknown."""
+
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
+        """Return where to begin, given where one was asked to begin: there by default."""
+        return objective.at(coef)
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Learn from the move from ``point`` to ``new_point``; nothing by default."""
@@ -173,8 +163,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         return float(self.param_groups[0]["tol"])
 
     @property
-    def trace(self) -> tuple[tuple[float, float], ...]:
-        """Sum of the objectives and largest gradient norm after each of the last steps.
+    def trace(self) -> tuple[tuple[float, float, float], ...]:
+        """Sum of the objectives, largest gradient norm and step length of the last steps.
 
         Of those that the last step has checked, itself included; empty if it has checked none.
         """
@@ -202,7 +192,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         for name, value in memory.items():
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)
-        self.point = self._objective.at(coef.to(self._objective.dtype))
+        self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
+        if self._step_length is None:
+            self._step_length = self.point.grad.new_zeros(len(coef))
         self._judge(self.point, memory, at_once=True)
         overflows = not all(map(math.isfinite, self._values))
         if self._next_stages and (self.is_finished or overflows):
@@ -216,11 +208,13 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         line = self._line(objective, point, memory)
         lr = self.param_groups[0]["lr"]
         if self._is_attended:
-            self.point = line.point(wolfe_search(line, lr, c2=self.c2))
+            trial = wolfe_search(line, lr, c2=self.c2)
+            self._step_length, self.point = trial.step, line.point(trial)
         else:
             first_step = memory.setdefault("first_step", torch.full_like(point.value, lr))
             trial, is_accepted = secant_search(line, first_step, c2=self.c2)
             self.point = objective.select(is_accepted, line.point(trial), point)
+            self._step_length = torch.where(is_accepted, trial.step, 0)
             memory["first_step"] = torch.where(is_accepted, lr, 0.1 * first_step)
         self._remember(memory, point, self.point)
         self._judge(self.point, memory)
@@ -252,7 +246,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     def _done(self, memory: dict[str, Any]) -> list[bool]:
         """Which problems are solved or stalled."""
-        return [case.is_solved or case.n_left <= 0 for case in self._progress(memory)]
+        return [case.is_done for case in self._progress(memory)]
 
     def _progress(self, memory: dict[str, Any]) -> list[Progress]:
         """Progress of each problem; empty before the first verdict."""
@@ -261,57 +255,47 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _judge(self, point: Point, memory: dict[str, Any], *, at_once: bool = False) -> None:
         """Note value and gradient norm; when it is time, decide who is solved and who stalls."""
         norm = point.grad.abs().amax((-2, -1))
-        self._unchecked += ((self._n_steps, point.value, norm),)
+        self._unchecked += ((self._n_steps, point.value, norm, self._step_length),)
         if not at_once and len(self._unchecked) < self.param_groups[0]["check_every"]:
             return
         records = self._check()
         gaps = [self.suboptimality] * len(records)
         if min(self.optimality) <= self._tol:
             gaps[-1] = self.suboptimality = tuple(self._suboptimality(point, memory).tolist())
-        resolution = 2 * torch.finfo(point.grad.dtype).eps
         progress = self._progress(memory) or [Progress()] * len(self.optimality)
-        for (values, norms), gap in zip(records, gaps, strict=True):
+        for (values, norms, _), gap in zip(records, gaps, strict=True):
             cases = zip(progress, values, norms, gap, strict=True)
-            progress = [self._follow(*case, resolution) for case in cases]
+            progress = [self._follow(*case) for case in cases]
         memory["progress"] = [tuple(case) for case in progress]
         self.is_finished = all(self._done(memory))
 
-    def _check(self) -> list[tuple[list[float], list[float]]]:
-        """Bring the values and gradient norms of the unchecked steps to the host."""
-        steps, values, norms = zip(*self._unchecked, strict=True)
-        if self._is_attended:
-            records = [(v.tolist(), n.tolist()) for v, n in zip(values, norms, strict=True)]
-        else:
-            stacked = torch.stack((torch.stack(values), torch.stack(norms)), dim=1)
-            records = [(v, n) for v, n in stacked.tolist()]
+    def _check(self) -> list[tuple[list[float], ...]]:
+        """Bring values, gradient norms and step lengths of the unchecked steps to the host."""
+        steps, *numbers = zip(*self._unchecked, strict=True)
         self._unchecked = ()
-        for step, (v, n) in zip(steps, records, strict=True):
-            self._trace[step] = sum(v), max(n)
-        self._values, self.optimality = map(tuple, records[-1])
+        if self._is_attended:
+            records = [
+                tuple(part.tolist() for part in parts) for parts in zip(*numbers, strict=True)
+            ]
+        else:
+            stacked = torch.stack([torch.stack(parts) for parts in numbers], dim=1)
+            records = [tuple(parts) for parts in stacked.tolist()]
+        for step, (values, norms, lengths) in zip(steps, records, strict=True):
+            self._trace[step] = sum(values), max(norms), max(lengths)
+        self._values, self.optimality = map(tuple, records[-1][:2])
         self.suboptimality = (math.nan,) * len(self.optimality)
         return records
 
-    def _follow(
-        self, known: Progress, value: float, norm: float, gap: float, resolution: float
-    ) -> Progress:
-        """Return the progress of a problem after one more step.
-
-        An improvement is a lower value than ever, by more than rounding, or a gradient norm
-        smaller than ever by a tenth.
-        """
+    def _follow(self, known: Progress, value: float, norm: float, gap: float) -> Progress:
+        """Return the progress of a problem after one more step."""
         allowed_gap = 0.1 * self._tol * max(abs(value), 0.01)
-        is_solved = norm <= self.margin * self._tol and not gap > allowed_gap
-        is_lower = value + resolution * abs(value) < known.value
-        n_left = known.n_left
-        if is_lower or norm < 0.9 * known.norm:
-            n_left = self.stage_patience if self._next_stages else self.patience
-        if norm <= self._tol:
-            n_left = min(n_left, self.stage_patience)
-        return Progress(
-            value if is_lower else known.value,
-            min(norm, known.norm),
-            is_solved,
-            n_left - (not is_solved),
+        return known.after(
+            value,
+            norm,
+            is_solved=norm <= self.margin * self._tol and not gap > allowed_gap,
+            patience=self.stage_patience if self._next_stages else self.patience,
+            limit=self.stage_patience if norm <= self._tol else math.inf,
+            resolution=2 * torch.finfo(self._point.grad.dtype).eps,
         )
 
     @torch.no_grad()
@@ -327,5 +311,5 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
-        self.point = self._source = self._objective = None
+        self.point = self._source = self._objective = self._step_length = None
         self._next_stages = ()

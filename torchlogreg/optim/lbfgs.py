@@ -60,6 +60,9 @@ class LBFGS(FullBatchOptimizer):
     builds: tuple[int, ...] = (5, 40, 160, 640)
     """Iterations before which a preconditioner is built, besides the rough one at the start."""
 
+    n_start = 3
+    """Iterations on a subsample, where there are rows enough for one."""
+
     _inverse: Callable[[Tensor], Tensor] | None = None
     _precision = torch.float64
     _is_built = False
@@ -89,6 +92,32 @@ class LBFGS(FullBatchOptimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "preconditioner": self.preconditioner}
+
+    def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
+        """Make the first iterations on a subsample of the rows, if there are plenty.
+
+        Not from coefficients that somebody has given, nor if it leads astray.
+        """
+        start = objective.at(coef)
+        is_cold = not coef.any() and "n_iter" not in memory
+        if self.preconditioner is None or not is_cold:
+            return start
+        sample = objective.subsample(self._generator(coef.device, 0))
+        if sample is None:
+            return start
+        param = torch.nn.Parameter(coef.clone(), requires_grad=False)
+        options = {name: self.param_groups[0][name] for name in self.defaults}
+        helper = LBFGS([param], preconditioner=self.preconditioner, **options)
+        helper.state[param]["n_iter"] = 0  # no subsample of the subsample
+        for _ in range(self.n_start):
+            helper.step(sample)
+            if helper.is_finished:
+                break
+        point = objective.at(param.detach().to(coef.dtype))
+        if not (point.value < start.value).all():
+            return start
+        memory["n_iter"] = self.builds[0]  # time for a good preconditioner, of all rows
+        return point
 
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]

@@ -100,6 +100,9 @@ class SmoothObjective(Protocol):
     def stages(self) -> Sequence[SmoothObjective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
 
+    def subsample(self, generator: torch.Generator) -> SmoothObjective | None:
+        """Return the objective of few of the rows; None if that is not worth it."""
+
 
 class PreconditionerFactory(Protocol):
     """Builds approximate inverses of Hessians."""

@@ -1,0 +1,167 @@
+"""Callbacks: skorch's work with every solver, and ours show progress and keep checkpoints."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+    ProgressBar,
+    TensorBoard,
+)
+from skorch.callbacks import Checkpoint as SkorchCheckpoint
+
+from torchlogreg import TorchLogisticRegression
+from torchlogreg.callbacks import Checkpoint
+
+X, Y = load_digits(return_X_y=True)
+X = X / 16
+
+SOLVERS = ["lbfgs", "newton-cholesky", "sgd", "adam"]
+over_solvers = pytest.mark.parametrize("solver", SOLVERS)
+
+
+def estimator(solver, max_iter=6, **kwargs):
+    tol = 1e-14 if solver in ("lbfgs", "newton-cholesky") else None
+    return TorchLogisticRegression(solver=solver, tol=tol, max_iter=max_iter, **kwargs)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:The fit did not converge")
+
+
+@over_solvers
+def test_epoch_scoring_sees_the_accuracy_of_the_solver(solver):
+    scoring = EpochScoring("accuracy", lower_is_better=False, on_train=True, name="accuracy")
+    model = estimator(solver, callbacks=[scoring], batch_size=len(X)).fit(X, Y)
+    accuracy = model.history_[:, "accuracy"]
+    assert len(accuracy) == 6
+    if solver in ("lbfgs", "newton-cholesky"):
+        assert accuracy[-1] == pytest.approx(model.score(X, Y))
+    else:  # before the last step
+        assert accuracy[-1] == pytest.approx(model.score(X, Y), abs=0.05)
+
+
+@over_solvers
+def test_early_stopping_stops(solver):
+    stop = EarlyStopping("train_loss", patience=2, threshold=1e9, threshold_mode="abs")
+    assert estimator(solver, max_iter=20, callbacks=[stop]).fit(X, Y).n_iter_[0] == 3
+
+
+@over_solvers
+def test_skorchs_checkpoint_holds_the_parameters(solver, tmp_path):
+    checkpoint = SkorchCheckpoint(monitor=None, dirname=tmp_path)
+    model = estimator(solver, callbacks=[checkpoint]).fit(X, Y)
+    saved = torch.load(tmp_path / "params.pt", weights_only=True)["coef"]
+    assert_allclose(saved[0, :, :-1].numpy(), model.coef_, rtol=0, atol=1e-12)
+
+
+@over_solvers
+def test_progress_bar_of_skorch_runs(solver, capfd):
+    estimator(solver, callbacks=[ProgressBar()]).fit(X, Y)
+    n_batches = 9 if solver in ("sgd", "adam") else 1
+    assert f"| 0/{n_batches} [" in capfd.readouterr().err
+
+
+@over_solvers
+def test_tensorboard_is_written_to(solver, tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    with tensorboard.SummaryWriter(tmp_path) as writer:
+        estimator(solver, callbacks=[TensorBoard(writer)]).fit(X, Y)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) > 100
+
+
+def test_learning_rates_follow_their_schedule():
+    schedule = LRScheduler("StepLR", step_size=2, gamma=0.5)
+    model = estimator("sgd", lr=0.4, callbacks=[schedule]).fit(X, Y)
+    assert_allclose(model.history_[:, "step"], [0.4, 0.4, 0.2, 0.2, 0.1, 0.1])
+
+
+@over_solvers
+def test_the_net_predicts_for_arrays(solver):
+    model = estimator(solver).fit(X, Y)
+    assert_allclose(model.net_.predict_proba(X), model.predict_proba(X), atol=1e-10)
+    assert (model.net_.predict(X) == model.predict(X)).all()
+    two = estimator(solver).fit(X[Y < 2], Y[Y < 2])
+    assert_allclose(two.net_.predict_proba(X), two.predict_proba(X), atol=1e-10)
+
+
+@over_solvers
+def test_silent_by_default_and_a_bar_if_wished(solver, capfd):
+    estimator(solver).fit(X, Y)
+    assert capfd.readouterr() == ("", "")
+    estimator(solver, verbose=1).fit(X, Y)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "6/6" in err
+    assert "loss=" in err
+    assert ("batch" in err) == (solver in ("sgd", "adam"))
+
+
+class StopAt(Callback):
+    """Raises an error, as a crash would, at the end of an epoch."""
+
+    def __init__(self, epoch, error):
+        self.epoch = epoch
+        self.error = error
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise self.error
+
+
+@over_solvers
+def test_ten_and_ten_are_twenty(solver, tmp_path):
+    def fit(max_iter, *callbacks):
+        return estimator(solver, max_iter, C=1e3, callbacks=list(callbacks)).fit(X, Y)
+
+    whole = fit(20, Callback())
+    fit(10, Checkpoint(tmp_path / "half.pt"))
+    resumed = fit(20, Checkpoint(tmp_path / "half.pt"))
+    assert resumed.n_iter_ == whole.n_iter_
+    assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-10 * np.abs(whole.coef_).max())
+    assert_allclose(resumed.history_[:, "train_loss"], whole.history_[:, "train_loss"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("crash"), MemoryError()], ids=repr)
+@over_solvers
+def test_a_crashed_fit_is_resumed_by_running_it_again(solver, error, tmp_path):
+    whole = estimator(solver, C=1e3).fit(X, Y)
+    keep = Checkpoint(tmp_path / "fit.pt")
+    with pytest.raises(type(error)):
+        estimator(solver, C=1e3, callbacks=[keep, StopAt(4, error)]).fit(X, Y)
+    resumed = estimator(solver, C=1e3, callbacks=[keep]).fit(X, Y)
+    assert resumed.n_iter_[0] == 6
+    assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-9 * np.abs(whole.coef_).max())
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "fit.pt"
+    estimator("adam", 2, callbacks=[Checkpoint(path)]).fit(X, Y)
+    before = path.read_bytes()
+    save = torch.save
+
+    def half(state, file):
+        save(state, file)
+        file.truncate(file.tell() // 2)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        estimator("adam", 4, callbacks=[Checkpoint(path)]).fit(X, Y)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = tmp_path / "fit.pt"
+    estimator("adam", callbacks=[Checkpoint(path)]).fit(X, Y)
+    with pytest.raises(ValueError, match=r"holds the parameters .* of Adam; this fit has .* SGD"):
+        estimator("sgd", callbacks=[Checkpoint(path)]).fit(X, Y)
+    with pytest.raises(ValueError, match="Use another path, or remove the file"):
+        estimator("adam", callbacks=[Checkpoint(path)]).fit(X[:, :5], Y)
+    with pytest.raises(ValueError, match="every=0 must be at least 1"):
+        estimator("adam", callbacks=[Checkpoint(path, every=0)]).fit(X, Y)

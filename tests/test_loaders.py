@@ -1,0 +1,155 @@
+"""Data sets and data loaders of torch: read batch by batch."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
+
+from torchlogreg import TorchLogisticRegression
+from torchlogreg.loaders import labels_of
+
+X, Y = load_iris(return_X_y=True)
+X_T, Y_T = torch.from_numpy(X), torch.from_numpy(Y)
+PAIRS = TensorDataset(X_T, Y_T)
+WHOLE = {"solver": "sgd", "lr": 0.1, "batch_size": 150, "max_iter": 20, "tol": None}
+
+
+class Images(Dataset):
+    """As torchvision's: images, a transform, and targets; counts what is read."""
+
+    def __init__(self):
+        self.data = X_T.view(-1, 1, 2, 2)
+        self.targets = Y_T
+        self.n_read = 0
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.n_read += 1
+        return self.data[index].float(), int(self.targets[index])
+
+
+class Stream(IterableDataset):
+    """Rows one after the other; what there is of them is not known in advance."""
+
+    def __init__(self, n_rows=150):
+        self.n_rows = n_rows
+
+    def __iter__(self):
+        return iter([(X_T[i], Y[i]) for i in range(self.n_rows)])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PAIRS,
+        DataLoader(PAIRS, 150),
+        ConcatDataset([Subset(PAIRS, range(50)), Subset(PAIRS, range(50, 150))]),
+    ],
+    ids=["data set", "loader", "concat"],
+)
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 2.0, 2: 0.5}])
+def test_the_result_is_that_of_arrays(data, class_weight):
+    arrays = TorchLogisticRegression(**WHOLE, class_weight=class_weight).fit(X, Y)
+    model = TorchLogisticRegression(**WHOLE, class_weight=class_weight).fit(data)
+    assert_allclose(model.coef_, arrays.coef_, rtol=0, atol=1e-10)
+    assert_array_equal(model.classes_, [0, 1, 2])
+    assert model.n_features_in_ == 4
+
+
+def test_items_are_flattened_and_read_batch_by_batch():
+    images = Images()
+    model = TorchLogisticRegression(solver="adam", batch_size=30, max_iter=3, tol=None).fit(images)
+    assert images.n_read == 3 * 150
+    assert model.coef_.shape == (3, 4)
+    assert model.coef_.dtype == np.float32
+
+
+def test_a_stream_needs_its_classes():
+    model = TorchLogisticRegression(C=np.inf, **WHOLE)
+    with pytest.raises(ValueError, match=r"labels of Stream are not known .* classes="):
+        model.fit(Stream())
+    model.fit(Stream(), classes=[0, 1, 2])
+    arrays = TorchLogisticRegression(C=np.inf, **WHOLE).fit(X, Y)
+    assert_allclose(model.coef_, arrays.coef_, rtol=0, atol=1e-10)
+
+
+def test_labels_are_found_without_reading_rows():
+    images = Images()
+    assert_array_equal(labels_of(images), Y)
+    assert_array_equal(labels_of(Subset(images, [0, 149])), [0, 2])
+    assert_array_equal(labels_of(PAIRS), Y)
+    assert labels_of(Stream()) is None
+    assert labels_of(ConcatDataset([images, Subset(images, [0])])) is not None
+    assert images.n_read == 0
+
+
+def test_the_order_follows_random_state():
+    def fit(seed):
+        model = TorchLogisticRegression(solver="sgd", batch_size=10, max_iter=2, tol=None)
+        return model.set_params(random_state=seed).fit(PAIRS).coef_
+
+    assert_array_equal(fit(0), fit(0))
+    assert (fit(0) != fit(1)).any()
+
+
+class Unlabelled(Dataset):
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return X_T[index]
+
+
+def with_nan():
+    broken = X_T.clone()
+    broken[25, 0] = torch.nan
+    return DataLoader(TensorDataset(broken, Y_T), 10)
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        (DataLoader(Unlabelled(), 5), {"classes": [0, 1]}, "not a pair of features and labels"),
+        (DataLoader(TensorDataset(X_T[:0], Y_T[:0]), 5), {"classes": [0, 1]}, "is empty"),
+        (Stream(0), {"classes": [0, 1, 2]}, "is empty"),
+        (with_nan(), {}, "Batch 2 of the data, counted from 0, contains NaN"),
+        (Stream(), {"classes": [0, 1]}, "labels that are not among the classes"),
+        (PAIRS, {"y": Y}, "y must be None with a TensorDataset"),
+        (PAIRS, {"sample_weight": np.ones(150)}, "sample_weight must be None"),
+    ],
+)
+def test_bad_data_is_an_error_and_changes_nothing(data, arguments, message):
+    model = TorchLogisticRegression(solver="sgd", max_iter=2, tol=None).fit(X, Y)
+    before = model.coef_.copy()
+    with pytest.raises(ValueError, match=message):
+        model.fit(data, **arguments)
+    assert_array_equal(model.coef_, before)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"solver": "auto"}, "solver='auto' does not read a TensorDataset batch by batch"),
+        ({"early_stopping": True}, "early_stopping=True cannot hold out rows"),
+    ],
+)
+def test_what_cannot_be_had_with_a_data_set(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        TorchLogisticRegression(**{"solver": "sgd", **parameters}).fit(PAIRS)
+
+
+def test_class_weights_need_the_labels_in_advance():
+    model = TorchLogisticRegression(solver="sgd", class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight='balanced' needs the labels of all rows"):
+        model.fit(Stream(), classes=[0, 1, 2])

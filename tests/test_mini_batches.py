@@ -1,0 +1,309 @@
+"""Mini-batch solvers: the objective of the exact ones, by any optimizer of torch."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.datasets import load_iris, load_wine, make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
+from torch.testing import assert_close
+
+from tests.problems import Problem
+from torchlogreg import TorchLogisticRegression
+from torchlogreg.batches import ShuffledBatches
+
+X_IRIS, Y_IRIS = load_iris(return_X_y=True)
+X_WINE, Y_WINE = load_wine(return_X_y=True)
+X_WINE = StandardScaler().fit_transform(X_WINE)
+
+DECAY = ("decay", LRScheduler("LambdaLR", lr_lambda=lambda epoch: 1 / (1 + epoch / 60)))
+
+
+def loss(model, X, y, weight=None, *, C=1.0, l1_ratio=0.0):
+    """Objective divided by C times the sum of the weights, in float64."""
+    weight = np.ones(len(y)) if weight is None else weight
+    log_proba = model.predict_log_proba(X)
+    codes = np.searchsorted(model.classes_, y)
+    data = -np.sum(weight * log_proba[np.arange(len(y)), codes])
+    coef = np.asarray(model.coef_)
+    penalty = l1_ratio * np.abs(coef).sum() + 0.5 * (1 - l1_ratio) * np.sum(coef**2)
+    return (data + penalty / C) / weight.sum()
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [Problem(3, 1), Problem(2, 1, sparse=True), Problem(5, 1, fit_intercept=False)],
+    ids=str,
+)
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 40])
+def test_gradients_of_batches_are_unbiased(problem, batch_size):
+    """Weighted by their sizes, those of an epoch have the gradient of all rows as their mean."""
+    objective = problem.objective()
+    (rows,) = objective.blocks
+    coef = problem.coef()
+    codes = torch.arange(len(rows))
+    total = torch.zeros_like(coef)
+    for batch, _ in ShuffledBatches(rows, codes, None, batch_size, seed=0, epoch=0):
+        point = type(objective)([batch], objective.family, objective.penalty).at(coef)
+        total += point.grad * len(batch) / len(rows)
+    assert_close(total, objective.at(coef).grad, rtol=1e-10, atol=1e-12)
+
+
+def test_an_epoch_has_every_row_once_in_a_new_order():
+    (rows,) = Problem(3, 1).objective().blocks
+    codes = torch.arange(len(rows))
+
+    def epochs(seed, epoch=0):
+        batches = ShuffledBatches(rows, codes, None, 7, seed=seed, epoch=epoch)
+        return [torch.cat([code for _, code in batches]) for _ in range(2)]
+
+    first, second = epochs(seed=0)
+    assert torch.equal(first.sort().values, codes)
+    assert not torch.equal(first, second)
+    assert torch.equal(epochs(seed=0)[0], first)
+    assert torch.equal(epochs(seed=0, epoch=1)[0], second)
+    assert not torch.equal(epochs(seed=1)[0], first)
+
+
+@pytest.mark.parametrize("weights", ["none", "sample", "class", "balanced"])
+@pytest.mark.parametrize("C", [0.1, 1.0])
+def test_sgd_with_a_decaying_rate_finds_the_optimum(weights, C):
+    rng = np.random.default_rng(0)
+    sample_weight = rng.integers(0, 3, len(Y_WINE)).astype(float) if weights == "sample" else None
+    class_weight = {"class": {0: 1.0, 1: 3.0, 2: 0.5}, "balanced": "balanced"}.get(weights)
+    exact = TorchLogisticRegression(C, class_weight=class_weight)
+    exact.fit(X_WINE, Y_WINE, sample_weight)
+    sgd = TorchLogisticRegression(
+        C, class_weight=class_weight, solver="sgd", lr=1.5, batch_size=30, max_iter=600, tol=None
+    ).set_params(callbacks=[DECAY])
+    sgd.fit(X_WINE, Y_WINE, sample_weight)
+    best = exact.history_[-1, "train_loss"]
+    weight = np.ones(len(Y_WINE)) if sample_weight is None else sample_weight
+    if weights == "class":
+        weight = weight * np.array([1.0, 3.0, 0.5])[Y_WINE]
+    if weights == "balanced":
+        weight = weight * (len(Y_WINE) / (3 * np.bincount(Y_WINE)))[Y_WINE]
+    assert loss(exact, X_WINE, Y_WINE, weight, C=C) == pytest.approx(best, rel=1e-6)
+    assert loss(sgd, X_WINE, Y_WINE, weight, C=C) <= best * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+def test_l1_ratio_has_scikit_learns_meaning(l1_ratio):
+    X, y = X_WINE[Y_WINE < 2], Y_WINE[Y_WINE < 2]
+    theirs = LogisticRegression(
+        C=0.5, l1_ratio=l1_ratio, solver="saga", tol=1e-10, max_iter=100_000
+    ).fit(X, y)
+    ours = TorchLogisticRegression(
+        0.5, l1_ratio=l1_ratio, solver="sgd", lr=1.0, batch_size=30, max_iter=1500, tol=None
+    ).set_params(callbacks=[DECAY])
+    ours.fit(X, y)
+    best = loss(theirs, X, y, C=0.5, l1_ratio=l1_ratio)
+    assert best <= loss(ours, X, y, C=0.5, l1_ratio=l1_ratio) <= best * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", torch.optim.RMSprop, torch.optim.Adagrad])
+def test_default_learning_rates_learn(solver):
+    model = TorchLogisticRegression(solver=solver, batch_size=20, max_iter=50, tol=None)
+    model.fit(X_WINE, Y_WINE)
+    assert model.score(X_WINE, Y_WINE) > 0.94
+    losses = model.history_[:, "train_loss"]
+    assert losses[-1] < 0.3 * losses[0]
+    assert set(model.history_[-1]) >= {"train_loss", "optimality", "step", "seconds"}
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e3])
+def test_the_default_rate_of_sgd_follows_the_scale_of_the_columns(scale):
+    model = TorchLogisticRegression(np.inf, solver="sgd", max_iter=50, tol=None, fit_intercept=False)
+    assert model.fit(scale * X_WINE, Y_WINE).score(scale * X_WINE, Y_WINE) > 0.9
+
+
+def test_sparse_data_takes_the_same_path():
+    settings = {"solver": "adam", "batch_size": 30, "max_iter": 5, "tol": None}
+    dense = TorchLogisticRegression(**settings).fit(X_WINE, Y_WINE)
+    thin = TorchLogisticRegression(**settings).fit(sparse.csr_array(X_WINE), Y_WINE)
+    assert_allclose(thin.coef_, dense.coef_, rtol=0, atol=1e-10)
+
+
+def test_net_params_reach_the_optimizer():
+    model = TorchLogisticRegression(
+        solver="sgd", max_iter=2, tol=None, net_params={"optimizer__momentum": 0.9}
+    ).fit(X_IRIS, Y_IRIS)
+    assert model.net_.optimizer_.param_groups[0]["momentum"] == 0.9
+    with pytest.raises(TypeError, match="speed"):
+        model.set_params(net_params={"optimizer__speed": 1}).fit(X_IRIS, Y_IRIS)
+
+
+def test_random_state_determines_the_result():
+    def fit(seed):
+        model = TorchLogisticRegression(solver="sgd", batch_size=20, max_iter=3, tol=None)
+        return model.set_params(random_state=seed).fit(X_IRIS, Y_IRIS).coef_
+
+    assert_array_equal(fit(0), fit(0))
+    assert_array_equal(fit(None), fit(None))
+    assert (fit(0) != fit(1)).any()
+
+
+def test_training_ends_when_the_loss_no_longer_falls():
+    model = TorchLogisticRegression(solver="adam", tol=1e-3, n_iter_no_change=3)
+    losses = model.fit(X_WINE, Y_WINE).history_[:, "train_loss"]
+    assert len(losses) < 200
+    best = np.minimum.accumulate(losses)
+    assert all(losses[i] > best[i - 1] - 1e-3 for i in range(len(losses) - 3, len(losses)))
+
+
+def test_too_few_epochs_give_a_warning():
+    model = TorchLogisticRegression(solver="sgd", max_iter=3)
+    with pytest.warns(ConvergenceWarning, match=r"after max_iter=3 epochs of sgd\. Raise max_iter"):
+        model.fit(X_WINE, Y_WINE)
+
+
+def test_early_stopping_watches_rows_that_were_held_out():
+    X, y = make_classification(500, 20, flip_y=0.3, random_state=0)
+    model = TorchLogisticRegression(
+        solver="adam", early_stopping=True, validation_fraction=0.2, n_iter_no_change=4
+    ).fit(X, y)
+    accuracy = model.history_[:, "valid_accuracy"]
+    assert len(model.net_.valid_set) == 100
+    assert max(accuracy[:-4]) >= max(accuracy[-4:]) - 1e-4
+    held_out = model.net_.valid_set.blocks[0].X[:, :20].numpy()
+    assert model.score(held_out, model.net_.valid_set.codes) == pytest.approx(max(accuracy))
+
+
+def test_divergence_says_so_and_changes_nothing():
+    model = TorchLogisticRegression(solver="sgd", max_iter=5, tol=None).fit(X_IRIS, Y_IRIS)
+    before = model.coef_.copy()
+    with pytest.raises(ValueError, match=r"diverged in epoch 2: .* lr=1e\+300\. Use a smaller lr"):
+        model.set_params(lr=1e300).fit(X_IRIS, Y_IRIS)
+    assert_array_equal(model.coef_, before)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"lr": 0.0}, "The 'lr' parameter .* Got 0.0"),
+        ({"lr": -1.0}, "The 'lr' parameter .* Got -1.0"),
+        ({"batch_size": 0}, "The 'batch_size' parameter .* Got 0"),
+        ({"batch_size": 151}, "batch_size=151 is larger than the number of rows, 150"),
+        ({"solver": torch.optim.LBFGS}, "solver=LBFGS: its step needs a closure"),
+        ({"solver": int}, "is not an optimizer"),
+        ({"solver": "lbfgs", "l1_ratio": 0.5}, "l1_ratio=0.5: solver='lbfgs' takes l1_ratio=0"),
+        ({"solver": "lbfgs", "early_stopping": True}, "early_stopping=True: solver='lbfgs'"),
+        ({"solver": "lbfgs", "tol": None}, "tol=None: solver='lbfgs' needs"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, "cannot split the 150 rows"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, message):
+    model = TorchLogisticRegression(**{"solver": "sgd", **parameters})
+    with pytest.raises(ValueError, match=message):
+        model.fit(X_IRIS, Y_IRIS)
+    assert not hasattr(model, "coef_")
+
+
+# partial_fit
+
+
+def halves():
+    return (X_WINE[::2], Y_WINE[::2]), (X_WINE[1::2], Y_WINE[1::2])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_partial_fit_is_an_epoch_of_fit(solver):
+    settings = {"solver": solver, "batch_size": 30, "tol": None, "max_iter": 1}
+    whole = TorchLogisticRegression(**settings).fit(X_WINE, Y_WINE)
+    part = TorchLogisticRegression(**settings).partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    assert_allclose(part.coef_, whole.coef_, rtol=0, atol=1e-12)
+    assert part.weight_seen_ == len(Y_WINE)
+
+
+def test_the_optimizer_goes_on_between_calls_and_through_pickle():
+    model = TorchLogisticRegression(solver="adam", batch_size=10)
+    model.partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    twin = pickle.loads(pickle.dumps(model))
+    for one in (model, twin):
+        one.partial_fit(X_WINE, Y_WINE)
+    assert_array_equal(twin.coef_, model.coef_)
+    state = model.net_.optimizer_.state[model.net_.module_.coef]
+    assert state["step"] == 2 * 18
+
+
+def test_the_penalty_is_that_of_all_rows_so_far():
+    model = TorchLogisticRegression(2.0, solver="sgd")
+    for n_seen, part in enumerate(halves(), 1):
+        model.partial_fit(*part, classes=[0, 1, 2])
+        strength = model.net_.criterion_.penalty.strength[0, 0, 0].item()
+        assert strength == pytest.approx(1 / (2.0 * n_seen * len(Y_WINE) / 2))
+
+
+def test_chunks_need_not_have_every_class():
+    model = TorchLogisticRegression(solver="adam", batch_size=10)
+    for rows in (slice(0, 50), slice(60, 120), slice(130, 178)):
+        assert len(np.unique(Y_WINE[rows])) < 3
+        model.partial_fit(X_WINE[rows], Y_WINE[rows], classes=[0, 1, 2])
+    assert model.coef_.shape == (3, 13)
+    assert_array_equal(model.classes_, [0, 1, 2])
+
+
+def test_partial_fit_goes_on_from_fit_and_from_coef():
+    exact = TorchLogisticRegression().fit(X_WINE, Y_WINE)
+    start = exact.coef_.copy()
+    exact.set_params(solver="sgd", lr=1e-6).partial_fit(X_WINE, Y_WINE)
+    assert 0 < np.abs(exact.coef_ - start).max() < 1e-4
+    exact.coef_ = np.zeros_like(start)
+    exact.intercept_ = np.zeros(3)
+    exact.partial_fit(X_WINE, Y_WINE)
+    assert np.abs(exact.coef_).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X_WINE[:, :5], Y_WINE), "5 features"),
+        ((X_WINE, Y_WINE + 1), r"labels that are not among the classes .*3"),
+        ((np.full_like(X_WINE, np.nan), Y_WINE), "NaN"),
+        ((X_WINE, Y_WINE, [0, 1]), "not the same as on last call"),
+        ((X_WINE[:0], Y_WINE[:0]), "0 sample"),
+    ],
+)
+def test_a_bad_chunk_changes_nothing(arguments, message):
+    model = TorchLogisticRegression(solver="adam").partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    twin = pickle.loads(pickle.dumps(model))
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(*arguments)
+    for one in (model, twin):
+        one.partial_fit(X_WINE, Y_WINE)
+    assert_array_equal(model.coef_, twin.coef_)
+
+
+def test_divergence_in_a_chunk_changes_nothing():
+    model = TorchLogisticRegression(solver="sgd", lr=0.1, batch_size=50)
+    model.partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    twin = pickle.loads(pickle.dumps(model))
+    with pytest.raises(ValueError, match="diverged"):
+        model.partial_fit(1e200 * np.sign(X_WINE), Y_WINE)
+    for one in (model, twin):
+        one.partial_fit(X_WINE, Y_WINE)
+    assert_array_equal(model.coef_, twin.coef_)
+    assert len(model.history_) == 2
+
+
+def test_the_first_call_needs_the_classes():
+    model = TorchLogisticRegression(solver="sgd")
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        model.partial_fit(X_WINE, Y_WINE)
+
+
+def test_exact_solvers_have_no_partial_fit():
+    assert not hasattr(TorchLogisticRegression(), "partial_fit")
+    assert hasattr(TorchLogisticRegression(solver=torch.optim.SGD), "partial_fit")
+
+
+def test_balanced_weights_cannot_be_had_from_a_part():
+    model = TorchLogisticRegression(solver="sgd", class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all rows at once"):
+        model.partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])

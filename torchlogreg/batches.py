@@ -1,0 +1,206 @@
+"""Training sets, and the batches in which solvers read them: all rows at once, or a few at a time.
+
+Shapes follow the legend in :mod:`torchlogreg.objective`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from torchlogreg.data import DenseRows, Rows, SparseRows
+from torchlogreg.families import Family
+
+Batch = tuple[Any, Tensor]
+"""Rows and their class codes."""
+
+
+class TrainingSet(Dataset[Any]):
+    """What a net is trained on: a data set that brings the iterator of its mini-batches."""
+
+    n_rows: int
+    """Number n of rows."""
+
+    n_features: int
+    """Number d of features."""
+
+    weight_sum: Tensor
+    """Sum S of the row weights of each problem, shape (1 or B,)."""
+
+    family: Family
+    """Loss of a row."""
+
+    dtype: torch.dtype
+    """Of what is computed from the rows."""
+
+    device: torch.device
+    """Where the rows are, or are brought to."""
+
+    @abstractmethod
+    def sample(self) -> Rows:
+        """Return some of the rows, to learn of their scale."""
+
+    @abstractmethod
+    def mini_batches(self, batch_size: int, seed: int, epoch: int) -> Iterable[Batch]:
+        """Return the batches of an epoch, anew every time they are iterated over.
+
+        Their weights are such that the mean loss of a batch is an unbiased estimate of that of
+        all rows.
+
+        Parameters
+        ----------
+        batch_size : int
+            Most rows of a batch.
+        seed, epoch : int
+            Together they determine the order of the first epoch. The next ones follow.
+        """
+
+
+SMALL_ENTRIES = 2**16
+"""Most entries of a dense X that is copied, with a column of ones for the intercept: where the
+time goes into the calls, that spares some."""
+
+
+class RowBlocks(TrainingSet):
+    """A training set in memory, as row blocks.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Features, dense or CSR. What is computed from bfloat16 or float16 is float32.
+    codes : Tensor of shape (n,)
+        Class codes 0..K-1.
+    sample_weight : Tensor of shape (n,) or (B, n)
+        Non-negative row weights. Problems with rows of their own, such as the folds of a
+        cross-validation, share X and give the other rows weight 0.
+    family : Family
+        Gives the targets their form.
+    fit_intercept : bool, default=True
+        Whether the coefficients have a column for an intercept.
+    block_size : int, optional
+        Most rows a block of dense data may have; the default is one block. Blocks are views.
+    index : Tensor, optional
+        The rows that mini-batches are made of, all by default; the others have weight 0.
+    """
+
+    def __init__(
+        self,
+        X: Tensor,
+        codes: Tensor,
+        sample_weight: Tensor,
+        family: Family,
+        fit_intercept: bool = True,
+        block_size: int | None = None,
+        index: Tensor | None = None,
+    ) -> None:
+        # In the precision of the weights, which may exceed the range of the features' dtype.
+        weight = torch.atleast_2d(sample_weight)
+        self.weight_sum = weight.sum(-1)
+        self.family = family
+        self.device = X.device
+        self.dtype = torch.promote_types(X.dtype, torch.float32)
+        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
+        targets = family.encode(codes, self.dtype)
+        self.codes = codes
+        self.index = index
+        self.n_rows, self.n_features = X.shape
+        self.blocks: tuple[Rows, ...]
+        if X.layout is not torch.strided:
+            self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
+        else:
+            if fit_intercept and X.numel() <= SMALL_ENTRIES:
+                ones = weight.new_ones(self.n_rows, 1)
+                X, fit_intercept = torch.cat([X.to(self.dtype), ones], dim=1), False
+            size = block_size or max(self.n_rows, 1)
+            pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
+            self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
+
+    def __len__(self) -> int:
+        """Return the number n of rows."""
+        return self.n_rows
+
+    def __getitem__(self, index: Any) -> Any:
+        """Refuse: rows are read many at a time."""
+        raise TypeError(
+            "The rows of a training set are read many at a time. For a callback that predicts "
+            "during the fit, such as EpochScoring, set use_caching=True (its default) and "
+            "on_train=True: it is given the predictions of the solver."
+        )
+
+    def mini_batches(self, batch_size: int, seed: int, epoch: int) -> ShuffledBatches:
+        """Return the batches of an epoch: the rows in random order, some at a time."""
+        (rows,) = self.blocks
+        return ShuffledBatches(rows, self.codes, self.index, batch_size, seed, epoch)
+
+    def sample(self) -> Rows:
+        """Return a thousand rows at most, evenly spread."""
+        rows = self.blocks[0]
+        step = max(len(rows) // 1000, 1)
+        return rows.take(torch.arange(0, len(rows), step, device=self.device))
+
+
+class WholeBatch:
+    """Iterator whose epoch is a single batch: the training set itself."""
+
+    def __init__(self, dataset: RowBlocks) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the data set once."""
+        yield self.dataset, self.dataset.codes
+
+
+class ShuffledBatches:
+    """Iterator over mini-batches in an order that is another one in every epoch.
+
+    Parameters
+    ----------
+    rows : Rows
+        All rows.
+    codes : Tensor of shape (n,)
+        Class codes.
+    index : Tensor or None
+        The rows that take part; None for all.
+    batch_size : int
+        Rows of a batch; the last one of an epoch may have fewer. Where one batch holds all of
+        the rows, it is the rows as they are.
+    seed, epoch : int
+        The order is that of a generator seeded with both. It is drawn on the CPU, so that it
+        does not depend on the device.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        codes: Tensor,
+        index: Tensor | None,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        self.rows = rows
+        self.codes = codes
+        self.index = index
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = epoch
+        self.n_rows = len(rows) if index is None else len(index)
+        self.n_batches = -(-self.n_rows // batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the next epoch."""
+        if self.batch_size >= len(self.rows):
+            yield self.rows, self.codes
+            return
+        generator = torch.Generator("cpu").manual_seed(self.seed * 2**20 + self.epoch)
+        self.epoch += 1
+        order = torch.randperm(self.n_rows, generator=generator, device="cpu")
+        order = order.to(self.codes.device)
+        order = order if self.index is None else self.index[order]
+        for index in order.split(self.batch_size):
+            yield self.rows.take(index, self.n_rows / len(index)), self.codes[index]

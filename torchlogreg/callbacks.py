@@ -1,0 +1,158 @@
+"""skorch callbacks of our own: a progress bar, and checkpoints to resume from."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from skorch.history import History
+from tqdm.auto import tqdm
+
+
+class Progress(Callback):
+    """A bar over the epochs and, where an epoch has many batches, one over these.
+
+    It is a bar of ``tqdm``: in a terminal, and as a widget in a notebook. Next to it stand the
+    loss and what else there is of ``optimality`` and ``valid_accuracy``.
+    """
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Draw the empty bar."""
+        self.epochs_ = tqdm(total=net.max_epochs, unit="epoch", desc=type(net).__name__)
+        self.batches_: Any = None
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the bar of the last epoch."""
+        self.batches_ = None
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Draw the bar of the epoch when its second batch begins."""
+        if training and self.batches_ is None and len(net.history[-1, "batches"]) == 2:
+            total = getattr(net, "n_batches_", None)
+            self.batches_ = tqdm(total=total, initial=1, unit="batch", leave=False)
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Go on by a batch."""
+        if training and self.batches_ is not None:
+            self.batches_.set_postfix(
+                loss=f"{net.history[-1, 'batches', -1, 'train_loss']:.4g}", refresh=False
+            )
+            self.batches_.update()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Go on by an epoch."""
+        if self.batches_ is not None:
+            self.batches_.close()
+        row = net.history[-1]
+        names = {"train_loss": "loss", "optimality": "gradient", "valid_accuracy": "accuracy"}
+        shown = {short: f"{row[name]:.4g}" for name, short in names.items() if name in row}
+        self.epochs_.set_postfix(shown, refresh=False)
+        self.epochs_.update()
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Leave the bar where it is."""
+        for bar in (self.batches_, self.epochs_):
+            if bar is not None:
+                bar.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.endswith("_")}
+
+
+class Checkpoint(Callback):
+    """Write the state of training to a file, and go on from there if the file exists.
+
+    A fit that was stopped, by Ctrl-C or a crash, is resumed by running it again: its parameters,
+    the state of its optimizer and its history are those of the file, and ``max_iter`` counts
+    from the beginning. With the same data, the result is that of a single run.
+
+    Parameters
+    ----------
+    path : str or path
+        The file. It is replaced as a whole: a crash while it is written leaves the old one.
+    every : int, default=1
+        Epochs between two writes. The end of training is written in any case.
+
+    Raises
+    ------
+    ValueError
+        If the file holds a model of another shape or another optimizer.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from sklearn.datasets import load_digits
+    >>> from torchlogreg import TorchLogisticRegression
+    >>> from torchlogreg.callbacks import Checkpoint
+    >>> X, y = load_digits(return_X_y=True)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.pt"
+    >>> model = TorchLogisticRegression(solver="adam", tol=None, callbacks=[Checkpoint(path)])
+    >>> int(model.set_params(max_iter=10).fit(X, y).n_iter_[0])
+    10
+    >>> int(model.set_params(max_iter=20).fit(X, y).n_iter_[0])  # ten more
+    20
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        self.path = path
+        self.every = every
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Read the file, if it exists."""
+        if self.every < 1:
+            raise ValueError(f"every={self.every!r} must be at least 1.")
+        if not Path(self.path).exists():
+            return
+        state = torch.load(self.path, map_location=net.device, weights_only=True)
+        optimizer = type(net.optimizer_).__name__
+        shapes = {name: tuple(value.shape) for name, value in state["module"].items()}
+        expected = {name: tuple(value.shape) for name, value in net.module_.state_dict().items()}
+        if state["optimizer_class"] != optimizer or shapes != expected:
+            raise ValueError(
+                f"path={str(self.path)!r} holds the parameters {shapes} of "
+                f"{state['optimizer_class']}; this fit has {expected} and {optimizer}. "
+                "Use another path, or remove the file."
+            )
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history = History(json.loads(state["history"]))
+        net.n_resumed_ = len(net.history)
+        net.best_coef_ = state["best_coef"]
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Write the file when it is time."""
+        if len(net.history) % self.every == 0:
+            self._write(net)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Write the file."""
+        self._write(net)
+
+    def _write(self, net: Any) -> None:
+        """Write to a temporary file, then put it in the place of the old one."""
+        state = {
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "optimizer_class": type(net.optimizer_).__name__,
+            "history": json.dumps(list(net.history), default=float),
+            "best_coef": getattr(net, "best_coef_", None),
+        }
+        path = Path(self.path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            try:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        os.replace(file.name, path)

@@ -1,0 +1,211 @@
+"""Training sets that are read from ``torch.utils.data``: nothing but a batch is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
+
+from torchlogreg.batches import Batch, TrainingSet
+from torchlogreg.data import DenseRows, Rows
+from torchlogreg.families import family_of
+from torchlogreg.validation import as_numpy, encode_labels
+
+
+def labels_of(dataset: Any) -> np.ndarray | None:
+    """Labels (n,) of a data set, without reading its rows; None if it does not tell.
+
+    They are looked for where torch and torchvision keep them: in ``targets``, ``labels``, or the
+    last of ``tensors``, also below :class:`~torch.utils.data.Subset` and
+    :class:`~torch.utils.data.ConcatDataset`.
+    """
+    if isinstance(dataset, Subset):
+        labels = labels_of(dataset.dataset)
+        return None if labels is None else labels[np.asarray(dataset.indices)]
+    if isinstance(dataset, ConcatDataset):
+        parts = [labels_of(part) for part in dataset.datasets]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+    tensors: tuple[Any, ...] = getattr(dataset, "tensors", ())
+    labels = tensors[-1] if len(tensors) == 2 else None
+    for name in ("labels", "targets"):
+        labels = getattr(dataset, name, labels)
+    return None if labels is None else np.asarray(as_numpy(labels))
+
+
+class LoaderRows(TrainingSet):
+    """The rows of a data set or data loader of torch, batch by batch.
+
+    The features of a row are flattened. The first batch is read at once, to learn their number.
+
+    Parameters
+    ----------
+    data : Dataset or DataLoader
+        Gives pairs of features and label. The batches of a loader are taken as they are; a data
+        set is read in batches of ``batch_size``, in random order unless it is iterable.
+    classes : array-like of shape (K,), optional
+        The labels, if the data set does not tell.
+    class_weight : dict, "balanced" or None
+        Weights of the classes.
+    batch_size : int
+        Rows of a batch.
+    seed : int
+        For the order.
+    device : torch.device
+        Where batches are brought.
+    fit_intercept : bool
+        Whether the coefficients have a column for an intercept.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, no labels, or if the classes are not known.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        classes: Any,
+        class_weight: Any,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        fit_intercept: bool,
+    ) -> None:
+        is_loader = isinstance(data, DataLoader)
+        dataset = data.dataset if is_loader else data
+        labels = labels_of(dataset)
+        if labels is None and classes is None:
+            raise ValueError(
+                f"The labels of {type(dataset).__name__} are not known in advance. Name them: "
+                "fit(data, classes=[...])."
+            )
+        codes, self.classes = encode_labels(labels if labels is not None else classes, classes)
+        self._class_weight = self._weights(class_weight, codes if labels is not None else None)
+        # Shuffled by a generator of our own, which is seeded anew for every epoch.
+        self._seed, self._generator = seed, None if is_loader else torch.Generator("cpu")
+        self.loader = data
+        if not is_loader:
+            shuffle = not isinstance(dataset, IterableDataset)
+            self.loader = DataLoader(dataset, batch_size, shuffle, generator=self._generator)
+        self.family = family_of(len(self.classes))
+        self.device = device
+        self.fit_intercept = fit_intercept
+        self._start: Iterator[Any] | None = self._epoch(0)
+        first = next(self._start, None)
+        if first is None:
+            raise ValueError(f"X={data!r} is empty: a fit needs rows.")
+        features, _ = _pair(first)
+        self.n_features = features[0].numel()
+        self.dtype = torch.promote_types(features.dtype, torch.float32)
+        if not self.dtype.is_floating_point:
+            raise ValueError(f"The features have the dtype {features.dtype}: real numbers needed.")
+        self._first = first
+        self._mean_weight = 1.0
+        if labels is not None:
+            self._mean_weight = float(self._class_weight[codes].mean())
+        self.n_rows = len(dataset) if hasattr(dataset, "__len__") else len(features)
+        self.weight_sum = torch.tensor([self.n_rows * self._mean_weight], dtype=torch.float64)
+
+    def __len__(self) -> int:
+        """Return the number n of rows, that of the first batch if it is not known."""
+        return self.n_rows
+
+    def sample(self) -> Rows:
+        """Return the rows of the first batch."""
+        rows, _ = self._rows(*_pair(self._first))
+        return rows
+
+    def mini_batches(self, batch_size: int, seed: int, epoch: int) -> Iterable[Batch]:
+        """Return the batches of an epoch, in the sizes that the loader gives them."""
+        return _LoaderBatches(self, epoch)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        start, self._start = self._start, None
+        source = self._epoch(epoch)
+        if epoch == 0 and start is not None:
+            source = chain([self._first], start)
+        for number, batch in enumerate(source):
+            rows, codes = self._rows(*_pair(batch))
+            if not rows.X.isfinite().all():
+                raise ValueError(
+                    f"Batch {number} of the data, counted from 0, contains NaN or infinity. Drop "
+                    "or impute these entries."
+                )
+            yield rows, codes
+
+    def _epoch(self, epoch: int) -> Iterator[Any]:
+        """Begin an epoch of the loader."""
+        if self._generator is not None:
+            self._generator.manual_seed(self._seed * 2**20 + epoch)
+        return iter(self.loader)
+
+    def _rows(self, features: Tensor, labels: Any) -> tuple[DenseRows, Tensor]:
+        """Rows and class codes of a batch."""
+        X = features.to(self.device, self.dtype).flatten(1)
+        if X.shape[1] != self.n_features:
+            raise ValueError(
+                f"A batch has {X.shape[1]} features, the first one had {self.n_features}: all "
+                "rows must have the same number."
+            )
+        codes_array, _ = encode_labels(np.asarray(as_numpy(labels)), self.classes)
+        codes = torch.from_numpy(codes_array)
+        weight = torch.from_numpy(self._class_weight)[codes] / (self._mean_weight * len(X))
+        codes = codes.to(self.device)
+        rows = DenseRows(
+            X,
+            self.family.encode(codes, self.dtype),
+            weight.to(self.device, self.dtype).unsqueeze(0),
+            self.fit_intercept,
+        )
+        return rows, codes
+
+    def _weights(self, class_weight: Any, codes: np.ndarray | None) -> np.ndarray:
+        """Weight (K,) of each class."""
+        weights = np.ones(len(self.classes))
+        if class_weight is None:
+            return weights
+        if codes is None:
+            raise ValueError(
+                f"class_weight={class_weight!r} needs the labels of all rows, which this data set "
+                "does not tell in advance. Give it an attribute targets, or use arrays."
+            )
+        return np.asarray(
+            compute_class_weight(class_weight, classes=self.classes, y=self.classes[codes]),
+            dtype=float,
+        )
+
+
+class _LoaderBatches:
+    """Iterator over the batches of one epoch after the other."""
+
+    def __init__(self, rows: LoaderRows, epoch: int) -> None:
+        self.rows = rows
+        self.epoch = epoch
+        if hasattr(rows.loader, "__len__") and not isinstance(rows.loader.dataset, IterableDataset):
+            self.n_batches = len(rows.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the next epoch."""
+        self.epoch += 1
+        return self.rows.batches(self.epoch - 1)
+
+
+def _pair(batch: Any) -> tuple[Tensor, Any]:
+    """Features and labels of a batch."""
+    if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+        raise ValueError(
+            f"A batch of the data is a {type(batch).__name__}, not a pair of features and labels: "
+            "a classifier needs labels. Use TensorDataset(X, y), or a data set whose items are "
+            "pairs."
+        )
+    features, labels = batch
+    return torch.as_tensor(features), labels

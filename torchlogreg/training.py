@@ -1,0 +1,185 @@
+"""From the parameters of an estimator and its data to a skorch net."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from torchlogreg.batches import RowBlocks, TrainingSet
+from torchlogreg.callbacks import Progress
+from torchlogreg.modules import module_class
+from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
+from torchlogreg.penalties import L2, elastic_net, l2_strength
+from torchlogreg.solvers import QUEUED_ITERATIONS, Solver
+from torchlogreg.training_sets import batch_size_of, seed_of
+
+
+def make_net(
+    estimator: Any,
+    solver: Solver,
+    rows: TrainingSet,
+    n_classes: int,
+    valid_set: RowBlocks | None = None,
+) -> LogisticNet:
+    """Translate scikit-learn's parameters into those of a skorch net, and initialise it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Has the parameters.
+    solver : Solver
+        What ``estimator.solver`` stands for.
+    rows : TrainingSet
+        The data.
+    n_classes : int
+        Number K of classes.
+    valid_set : RowBlocks, optional
+        Rows held out.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not suit the solver or the data.
+    """
+    penalty = make_penalty(estimator, rows, rows.weight_sum)
+    callbacks = _check_callbacks(estimator)
+    arguments: dict[str, Any] = {
+        "module__n_features": rows.n_features,
+        "module__n_outputs": rows.family.n_outputs(n_classes),
+        "module__bias": estimator.fit_intercept,
+        "module__batch_shape": (1,),
+        "module__device": rows.device,
+        "module__dtype": rows.dtype,
+        "criterion__family": rows.family,
+        "criterion__penalty": penalty,
+        "optimizer": solver.optimizer,
+        **{f"optimizer__{name}": value for name, value in solver.options.items()},
+        "max_epochs": solver.max_iter if estimator.max_iter is None else estimator.max_iter,
+        "callbacks": callbacks,
+        "device": str(rows.device),
+    }
+    if solver.is_exact:
+        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks != "disable"))
+        net_class: type[LogisticNet] = FullBatchNet
+    else:
+        arguments |= _mini_batch_arguments(estimator, solver, rows, penalty)
+        arguments["valid_set"] = valid_set
+        net_class = MiniBatchNet
+    net = net_class(module_class(n_classes), **{**arguments, **(estimator.net_params or {})})
+    net.initialize()
+    return net
+
+
+def make_penalty(estimator: Any, rows: TrainingSet, weight_sum: Tensor) -> L2:
+    """Return the penalty for rows of so much weight."""
+    C = torch.full_like(weight_sum, estimator.C)
+    strength = l2_strength(C, weight_sum, rows.n_features, estimator.fit_intercept)
+    return elastic_net(strength.to(rows.device, rows.dtype), estimator.l1_ratio)
+
+
+def coef_of(net: LogisticNet) -> Tensor:
+    """Coefficients (R, D): those of the best epoch on the rows held out, or the last ones."""
+    best: Tensor | None = getattr(net, "best_coef_", None)
+    coef: Tensor = net.module_.coef.detach() if best is None else best
+    return coef[0]
+
+
+def set_coef(net: LogisticNet, coef: Tensor) -> None:
+    """Start the net at coefficients (R, D)."""
+    with torch.no_grad():
+        net.module_.coef.copy_(coef)
+
+
+def net_to_go_on(net: LogisticNet | None, solver: Solver) -> LogisticNet | None:
+    """Return the net if it was trained with that solver, so that its optimizer can go on."""
+    is_same = isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer
+    return net if is_same else None
+
+
+def state_of(net: LogisticNet) -> tuple[Tensor, dict[str, Any], int]:
+    """Copy what training changes: coefficients, state of the optimizer, length of the history."""
+    state = copy.deepcopy(net.optimizer_.state_dict())
+    return net.module_.coef.detach().clone(), state, len(net.history)
+
+
+def restore(net: LogisticNet, state: tuple[Tensor, dict[str, Any], int]) -> None:
+    """Undo what training has changed since :func:`state_of`."""
+    coef, optimizer_state, n_epochs = state
+    set_coef(net, coef)
+    net.optimizer_.load_state_dict(optimizer_state)
+    del net.history[n_epochs:]
+
+
+def _exact_arguments(
+    estimator: Any, solver: Solver, rows: TrainingSet, is_watched: bool
+) -> dict[str, Any]:
+    """Return what only the exact solvers take."""
+    for name, value in (("l1_ratio", 0), ("early_stopping", False)):
+        if getattr(estimator, name) != value:
+            raise ValueError(
+                f"{name}={getattr(estimator, name)!r}: solver={solver.name!r} takes {name}={value} "
+                "only. Use a mini-batch solver, such as 'sgd' or 'adam'."
+            )
+    if estimator.tol is None:
+        raise ValueError(f"tol=None: solver={solver.name!r} needs a tolerance, such as 1e-4.")
+    arguments: dict[str, Any] = {
+        "lr": 1.0,
+        "optimizer__tol": estimator.tol,
+        "batch_size": rows.n_rows,
+    }
+    if solver.is_random:
+        arguments["optimizer__seed"] = seed_of(estimator)
+    if solver.can_queue and not is_watched and rows.device.type != "cpu":
+        arguments["optimizer__check_every"] = QUEUED_ITERATIONS
+    return arguments
+
+
+def _mini_batch_arguments(
+    estimator: Any, solver: Solver, rows: TrainingSet, penalty: L2
+) -> dict[str, Any]:
+    """Return what only the mini-batch solvers take."""
+    if estimator.lr is not None:
+        lr = estimator.lr
+    elif solver.lr is not None:
+        lr = solver.lr
+    else:
+        lr = _safe_learning_rate(rows, penalty)
+    return {
+        "lr": lr,
+        "batch_size": batch_size_of(estimator),
+        "seed": seed_of(estimator),
+        "tol": estimator.tol,
+        "n_iter_no_change": estimator.n_iter_no_change,
+    }
+
+
+def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
+    r"""Return 1 / L, with a bound L for the smoothness of the expected loss of a row.
+
+    A row's loss is smooth with the constant :math:`\sigma \lVert x \rVert^2`, where
+    :math:`\sigma` is 1/4 for two classes and 1/2 for more; the mean over some rows is taken.
+    """
+    sample = rows.sample()
+    ones = torch.ones(1, sample.n_columns, dtype=rows.dtype, device=rows.device)
+    smoothness = rows.family.smoothness * sample.square_norms(ones).mean()
+    lr = (1 / (smoothness + penalty.strength.max())).item()
+    return lr if lr > 0 else torch.finfo(rows.dtype).tiny
+
+
+def _check_callbacks(estimator: Any) -> list[Any] | str:
+    """Return the parameter ``callbacks`` as skorch wants it, and a progress bar if wished."""
+    callbacks = list(estimator.callbacks or [])
+    for callback in callbacks:
+        _, instance = callback if isinstance(callback, tuple) else ("", callback)
+        if not isinstance(instance, Callback):
+            raise ValueError(
+                f"callbacks={estimator.callbacks!r} has the entry {callback!r}; instances of "
+                "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
+            )
+    if estimator.verbose:
+        callbacks.append(Progress())
+    return callbacks or "disable"

@@ -1,0 +1,120 @@
+"""From the data that an estimator is given to a training set for its net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from torchlogreg.batches import RowBlocks
+from torchlogreg.families import family_of
+from torchlogreg.loaders import LoaderRows
+from torchlogreg.solvers import BATCH_SIZE, takes_batches
+from torchlogreg.validation import TrainingData
+
+
+def from_arrays(
+    estimator: Any, data: TrainingData, *, is_exact: bool
+) -> tuple[RowBlocks, RowBlocks | None]:
+    """Return the training set and, for early stopping, the rows held out.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than a batch has, or too few to hold out some.
+    """
+    n = data.X.shape[0]
+    if is_exact:
+        return part_of_stream(estimator, data), None
+    if estimator.batch_size is not None and estimator.batch_size > n:
+        raise ValueError(
+            f"batch_size={estimator.batch_size} is larger than the number of rows, {n}. Use {n} "
+            "or fewer."
+        )
+    if not estimator.early_stopping:
+        return part_of_stream(estimator, data), None
+    family, device = family_of(len(data.classes)), data.X.device
+    train, valid = (torch.from_numpy(part) for part in _hold_out(estimator, data))
+    weight, index = data.sample_weight, valid.to(device)
+    valid_set = RowBlocks(
+        data.X[index], data.codes[index], weight[valid], family, estimator.fit_intercept
+    )
+    weight = weight.clone().index_fill_(0, valid, 0)
+    rows = RowBlocks(
+        data.X, data.codes, weight, family, estimator.fit_intercept, index=train.to(device)
+    )
+    return rows, valid_set
+
+
+def part_of_stream(estimator: Any, data: TrainingData) -> RowBlocks:
+    """Return all of the rows as a training set."""
+    family = family_of(len(data.classes))
+    return RowBlocks(data.X, data.codes, data.sample_weight, family, estimator.fit_intercept)
+
+
+def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: Any) -> LoaderRows:
+    """Return the training set of a data set or loader of torch.
+
+    Raises
+    ------
+    ValueError
+        If the solver does not read batches, or for what cannot be had with a loader.
+    """
+    kind = type(data).__name__
+    if not takes_batches(estimator.solver):
+        raise ValueError(
+            f"solver={estimator.solver!r} does not read a {kind} batch by batch. Use "
+            "solver='sgd' or 'adam', or pass arrays."
+        )
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"{name} must be None with a {kind}, whose items are pairs of features and label. "
+                "Pass arrays, or class_weight."
+            )
+    if estimator.early_stopping:
+        raise ValueError(
+            f"early_stopping=True cannot hold out rows of a {kind}. Set early_stopping=False, or "
+            "pass arrays."
+        )
+    return LoaderRows(
+        data,
+        classes=classes,
+        class_weight=estimator.class_weight,
+        batch_size=batch_size_of(estimator),
+        seed=seed_of(estimator),
+        device=torch.device("cpu" if estimator.device is None else estimator.device),
+        fit_intercept=estimator.fit_intercept,
+    )
+
+
+def batch_size_of(estimator: Any) -> int:
+    """Return the number of rows in a mini-batch."""
+    return BATCH_SIZE if estimator.batch_size is None else int(estimator.batch_size)
+
+
+def seed_of(estimator: Any) -> int:
+    """Draw a seed from ``random_state``; None stands for the same one every time."""
+    random = check_random_state(0 if estimator.random_state is None else estimator.random_state)
+    return int(random.randint(2**31))
+
+
+def _hold_out(estimator: Any, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Split the rows for early stopping: index of those to train on and of those held out."""
+    try:
+        train, valid = train_test_split(
+            np.arange(data.X.shape[0]),
+            test_size=estimator.validation_fraction,
+            stratify=data.codes.cpu().numpy(),
+            random_state=seed_of(estimator),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={estimator.validation_fraction!r} "
+            f"cannot split the {data.X.shape[0]} rows: {error} "
+            "Change validation_fraction, or set early_stopping=False."
+        ) from error
+    return train, valid
