@@ -107,7 +107,9 @@ def test_l1_ratio_has_scikit_learns_meaning(l1_ratio):
     assert best <= loss(ours, X, y, C=0.5, l1_ratio=l1_ratio) <= best * (1 + 1e-3)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", torch.optim.RMSprop, torch.optim.Adagrad])
+@pytest.mark.parametrize(
+    "solver", ["sgd", "adam", "adamw", torch.optim.RMSprop, torch.optim.Adagrad]
+)
 def test_default_learning_rates_learn(solver):
     model = TorchLogisticRegression(solver=solver, batch_size=20, max_iter=50, tol=None)
     model.fit(X_WINE, Y_WINE)
@@ -119,7 +121,9 @@ def test_default_learning_rates_learn(solver):
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e3])
 def test_the_default_rate_of_sgd_follows_the_scale_of_the_columns(scale):
-    model = TorchLogisticRegression(np.inf, solver="sgd", max_iter=50, tol=None, fit_intercept=False)
+    model = TorchLogisticRegression(
+        np.inf, solver="sgd", max_iter=50, tol=None, fit_intercept=False
+    )
     assert model.fit(scale * X_WINE, Y_WINE).score(scale * X_WINE, Y_WINE) > 0.9
 
 

@@ -103,9 +103,13 @@ class LogisticNet(skorch.NeuralNet):
     ) -> LogisticNet:
         """Go on from where the parameters are; a user's Ctrl-C is raised at the end."""
         super().partial_fit(X, y, classes, **fit_params)
+        self.conclude()
         if self.interrupt_ is not None:
             raise self.interrupt_
         return self
+
+    def conclude(self) -> None:
+        """Do what is left to do after the callbacks; nothing by default."""
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; after an epoch, see whether it was the last."""
@@ -187,9 +191,8 @@ class FullBatchNet(LogisticNet):
         eta = self._logits() if self.callbacks_ else None
         return {"loss": torch.tensor(loss, dtype=torch.float64, device="cpu"), "y_pred": eta}
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+    def conclude(self) -> None:
         """Let the optimizer check its result and forget the data."""
-        super().on_train_end(net, X=X, y=y, **kwargs)
         self.optimizer_.certify(self.objective_)
         self._record()
         self.optimizer_.release()

@@ -161,11 +161,13 @@ def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
     r"""Return 1 / L, with a bound L for the smoothness of the expected loss of a row.
 
     A row's loss is smooth with the constant :math:`\sigma \lVert x \rVert^2`, where
-    :math:`\sigma` is 1/4 for two classes and 1/2 for more; the mean over some rows is taken.
+    :math:`\sigma` is 1/4 for two classes and 1/2 for more; the weighted mean over some rows is
+    taken.
     """
     sample = rows.sample()
     ones = torch.ones(1, sample.n_columns, dtype=rows.dtype, device=rows.device)
-    smoothness = rows.family.smoothness * sample.square_norms(ones).mean()
+    weight = sample.weight / sample.weight.sum()
+    smoothness = rows.family.smoothness * (weight * sample.square_norms(ones)).sum()
     lr = (1 / (smoothness + penalty.strength.max())).item()
     return lr if lr > 0 else torch.finfo(rows.dtype).tiny
 
