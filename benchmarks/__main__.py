@@ -15,6 +15,7 @@ from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
 from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
+from benchmarks.stream import stream
 
 HEADERS = {
     "dataset": "data set",
@@ -99,12 +100,23 @@ def measure_epochs(options, output):
     return records
 
 
+def measure_stream(options, output):
+    """Memory after every chunk of a stream of 10 GB."""
+    records = stream()
+    keys = ["chunk", "megabytes", "resident", "seconds", "accuracy"]
+    print(tabulate([[record[key] for key in keys] for record in records[::10]], headers=keys))
+    later = [record["resident"] for record in records[5:]]
+    print(f"after the fifth chunk: {min(later):.0f} to {max(later):.0f} MB")
+    return records
+
+
 PARTS = {
     "table": table,
     "curves": draw_curves,
     "memory": measure_memory,
     "growth": measure_growth,
     "epochs": measure_epochs,
+    "stream": measure_stream,
 }
 
 

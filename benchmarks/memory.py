@@ -31,12 +31,17 @@ def _status(field):
     raise KeyError(field)
 
 
+def resident():
+    """Resident memory of this process in bytes."""
+    return _status("VmRSS")
+
+
 def _measure(dataset, competitor):
     fit, data = COMPETITORS[competitor], DATASETS[dataset]()
     rng = np.random.default_rng(0)
     fit(rng.normal(size=(300, 20)).astype(data.X_train.dtype), np.arange(300) % 3, 1.0)
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = resident()
     timed_fits(fit, data, 1.0)
     X = data.X_train
     size = X.nbytes if isinstance(X, np.ndarray) else X.data.nbytes + X.indices.nbytes

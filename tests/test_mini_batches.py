@@ -1,6 +1,7 @@
 """Mini-batch solvers: the objective of the exact ones, by any optimizer of torch."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import LRScheduler
 from torch.testing import assert_close
 
+from benchmarks import stream
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.batches import ShuffledBatches
@@ -311,3 +313,12 @@ def test_balanced_weights_cannot_be_had_from_a_part():
     model = TorchLogisticRegression(solver="sgd", class_weight="balanced")
     with pytest.raises(ValueError, match="class_weight='balanced' needs all rows at once"):
         model.partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_stream_takes_constant_memory():
+    records = stream.stream(n_chunks=40, n_rows=5_000)
+    assert records[-1]["megabytes"] > 600
+    later = [record["resident"] for record in records[5:]]
+    assert max(later) - min(later) < 50
+    assert records[-1]["accuracy"] > records[0]["accuracy"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from skorch.callbacks import Callback
-from skorch.history import History
 from tqdm.auto import tqdm
 
 
@@ -124,7 +123,7 @@ class Checkpoint(Callback):
             )
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
-        net.history = History(json.loads(state["history"]))
+        net.history.extend(json.loads(state["history"]))
         net.n_resumed_ = len(net.history)
         net.best_coef_ = state["best_coef"]
 

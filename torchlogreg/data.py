@@ -79,8 +79,10 @@ class Rows(ABC):
 
     def take(self, index: Tensor, factor: float = 1.0) -> Self:
         """Copy the rows of that index, with their weights times a factor."""
-        X, weight = self._select(index), self.weight[:, index] * factor
-        return replace(self, X=X, targets=self.targets[index], weight=weight)
+        weight = self.weight.index_select(1, index)
+        weight = weight if factor == 1 else weight.mul_(factor)
+        X, targets = self._select(index), self.targets.index_select(0, index)
+        return type(self)(X, targets, weight, self.has_intercept)
 
     def reweight(self, factor: Tensor) -> Self:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
@@ -164,7 +166,7 @@ class DenseRows(Rows):
         return product
 
     def _select(self, rows: slice | Tensor) -> Tensor:
-        return self.X[rows]
+        return self.X.index_select(0, rows) if isinstance(rows, Tensor) else self.X[rows]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import skorch
 import torch
+from skorch.history import History
 from skorch.utils import to_tensor
 from torch import Tensor
 
@@ -20,6 +21,14 @@ from torchlogreg.criterion import PenalizedLoss
 
 class _Finished(Exception):  # noqa: N818
     """Leaves skorch's loop over the epochs."""
+
+
+class EpochHistory(History):
+    """skorch's history, but a row is found without a copy of the list of all."""
+
+    def __getitem__(self, i: Any) -> Any:
+        """Return a row, or what skorch makes of another index."""
+        return list.__getitem__(self, i) if isinstance(i, int) else super().__getitem__(i)
 
 
 class LogisticNet(skorch.NeuralNet):
@@ -110,6 +119,11 @@ class LogisticNet(skorch.NeuralNet):
 
     def conclude(self) -> None:
         """Do what is left to do after the callbacks; nothing by default."""
+
+    def initialize_history(self) -> LogisticNet:
+        """Begin with an empty history."""
+        self.history_ = EpochHistory()
+        return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the callbacks; after an epoch, see whether it was the last."""
@@ -298,7 +312,7 @@ class MiniBatchNet(LogisticNet):
             sizes = [batch["train_batch_size"] for batch in batches]
         else:
             steps = [(step_fn(batch, **fit_params)["loss"], len(batch[0])) for batch in iterator]
-            losses = torch.stack([loss for loss, _ in steps]).tolist()
+            losses = torch.cat([loss for loss, _ in steps]).tolist()
             sizes = [size for _, size in steps]
             self.history.record("train_batch_count", len(sizes))
         loss = sum(a * b for a, b in zip(losses, sizes, strict=True)) / sum(sizes)
@@ -318,7 +332,7 @@ class MiniBatchNet(LogisticNet):
             parameters = list(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
         self.optimizer_.step()
-        return {"loss": point.value.sum(), "y_pred": point.eta[0][0].mT}
+        return {"loss": point.value, "y_pred": point.eta[0][0].mT if self.callbacks_ else None}
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the epoch, and those of a checkpoint, with the best one."""

@@ -37,6 +37,18 @@ class L2:
         return gradient.addcmul_(self.strength, coef)
 
 
+class NoPenalty(L2):
+    """The ridge penalty with a strength of zero, which spares its arithmetic."""
+
+    def value(self, coef: Tensor) -> Tensor:
+        """Nothing for each problem, shape (B,)."""
+        return coef.new_zeros(len(coef))
+
+    def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
+        """Add nothing."""
+        return gradient
+
+
 @dataclass(frozen=True, eq=False)
 class ElasticNet(L2):
     r"""Ridge penalty plus :math:`\sum_{rj} \lambda^{(1)}_{bj} |W_{brj}|`.

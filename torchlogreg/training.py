@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torchlogreg.batches import RowBlocks, TrainingSet
 from torchlogreg.callbacks import Progress
 from torchlogreg.modules import module_class
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
-from torchlogreg.penalties import L2, elastic_net, l2_strength
+from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
 from torchlogreg.solvers import QUEUED_ITERATIONS, Solver
 from torchlogreg.training_sets import batch_size_of, seed_of
 
@@ -78,7 +79,12 @@ def make_penalty(estimator: Any, rows: TrainingSet, weight_sum: Tensor) -> L2:
     """Return the penalty for rows of so much weight."""
     C = torch.full_like(weight_sum, estimator.C)
     strength = l2_strength(C, weight_sum, rows.n_features, estimator.fit_intercept)
-    return elastic_net(strength.to(rows.device, rows.dtype), estimator.l1_ratio)
+    strength = strength.to(rows.device, rows.dtype)
+    return (
+        NoPenalty(strength)
+        if math.isinf(estimator.C)
+        else elastic_net(strength, estimator.l1_ratio)
+    )
 
 
 def coef_of(net: LogisticNet) -> Tensor:
