@@ -1,5 +1,8 @@
 """Callbacks: skorch's work with every solver, and ours show progress and keep checkpoints."""
 
+import json
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -133,6 +136,28 @@ def test_a_crashed_fit_is_resumed_by_running_it_again(solver, error, tmp_path):
     keep = Checkpoint(tmp_path / "fit.pt")
     with pytest.raises(type(error)):
         estimator(solver, C=1e3, callbacks=[keep, StopAt(4, error)]).fit(X, Y)
+    resumed = estimator(solver, C=1e3, callbacks=[keep]).fit(X, Y)
+    assert resumed.n_iter_[0] == 6
+    assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-9 * np.abs(whole.coef_).max())
+
+
+class Interrupter(Callback):
+    """Presses Ctrl-C in an epoch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+
+@over_solvers
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(solver, tmp_path):
+    whole = estimator(solver, C=1e3).fit(X, Y)
+    keep = Checkpoint(tmp_path / "fit.pt")
+    stopped = estimator(solver, C=1e3, callbacks=[keep, Interrupter()])
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(X, Y)
+    assert not hasattr(stopped, "coef_")
+    assert len(json.loads(torch.load(keep.path)["history"])) == 3
     resumed = estimator(solver, C=1e3, callbacks=[keep]).fit(X, Y)
     assert resumed.n_iter_[0] == 6
     assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-9 * np.abs(whole.coef_).max())

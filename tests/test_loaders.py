@@ -149,6 +149,16 @@ def test_what_cannot_be_had_with_a_data_set(parameters, message):
         TorchLogisticRegression(**{"solver": "sgd", **parameters}).fit(PAIRS)
 
 
+def test_partial_fit_takes_no_data_set():
+    with pytest.raises(ValueError, match="partial_fit takes arrays and tensors"):
+        TorchLogisticRegression(solver="sgd").partial_fit(PAIRS, None, classes=[0, 1, 2])
+
+
+def test_the_device_is_checked():
+    with pytest.raises(ValueError, match="device='nowhere' cannot be used here"):
+        TorchLogisticRegression(solver="sgd", device="nowhere").fit(PAIRS)
+
+
 def test_class_weights_need_the_labels_in_advance():
     model = TorchLogisticRegression(solver="sgd", class_weight="balanced")
     with pytest.raises(ValueError, match="class_weight='balanced' needs the labels of all rows"):

@@ -169,15 +169,17 @@ def test_too_few_epochs_give_a_warning():
         model.fit(X_WINE, Y_WINE)
 
 
-def test_early_stopping_watches_rows_that_were_held_out():
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_early_stopping_watches_rows_that_were_held_out(container):
     X, y = make_classification(500, 20, flip_y=0.3, random_state=0)
+    X = container(X)
     model = TorchLogisticRegression(
         solver="adam", early_stopping=True, validation_fraction=0.2, n_iter_no_change=4
     ).fit(X, y)
     accuracy = model.history_[:, "valid_accuracy"]
     assert len(model.net_.valid_set) == 100
     assert max(accuracy[:-4]) >= max(accuracy[-4:]) - 1e-4
-    held_out = model.net_.valid_set.blocks[0].X[:, :20].numpy()
+    held_out = model.net_.valid_set.blocks[0].X.to_dense()[:, :20].numpy()
     assert model.score(held_out, model.net_.valid_set.codes) == pytest.approx(max(accuracy))
 
 
@@ -244,6 +246,15 @@ def test_the_penalty_is_that_of_all_rows_so_far():
         model.partial_fit(*part, classes=[0, 1, 2])
         strength = model.net_.criterion_.penalty.strength[0, 0, 0].item()
         assert strength == pytest.approx(1 / (2.0 * n_seen * len(Y_WINE) / 2))
+
+
+def test_a_new_learning_rate_is_heeded():
+    model = TorchLogisticRegression(solver="sgd", lr=0.1, batch_size=10)
+    model.partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    before = model.coef_.copy()
+    model.set_params(lr=1e-9, batch_size=89).partial_fit(X_WINE, Y_WINE)
+    assert 0 < np.abs(model.coef_ - before).max() < 1e-6
+    assert model.history_[-1, "train_batch_count"] == 2
 
 
 def test_chunks_need_not_have_every_class():

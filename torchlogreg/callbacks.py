@@ -79,7 +79,8 @@ class Checkpoint(Callback):
     path : str or path
         The file. It is replaced as a whole: a crash while it is written leaves the old one.
     every : int, default=1
-        Epochs between two writes. The end of training is written in any case.
+        Epochs between two writes. The end of training is written in any case, but not the part
+        of an epoch that Ctrl-C has interrupted.
 
     Raises
     ------
@@ -133,8 +134,9 @@ class Checkpoint(Callback):
             self._write(net)
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Write the file."""
-        self._write(net)
+        """Write the file, unless an epoch was interrupted: what it has done would be done twice."""
+        if len(net.history) and "seconds" in net.history[-1]:
+            self._write(net)
 
     def _write(self, net: Any) -> None:
         """Write to a temporary file, then put it in the place of the old one."""

@@ -73,15 +73,11 @@ class Rows(ABC):
     def square_norms(self, scale: Tensor) -> Tensor:
         """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
 
-    @abstractmethod
-    def _select(self, rows: slice | Tensor) -> Tensor:
-        """Some rows of X, in the layout of X."""
-
     def take(self, index: Tensor, factor: float = 1.0) -> Self:
         """Copy the rows of that index, with their weights times a factor."""
         weight = self.weight.index_select(1, index)
         weight = weight if factor == 1 else weight.mul_(factor)
-        X, targets = self._select(index), self.targets.index_select(0, index)
+        X, targets = select_rows(self.X, index), self.targets.index_select(0, index)
         return type(self)(X, targets, weight, self.has_intercept)
 
     def reweight(self, factor: Tensor) -> Self:
@@ -99,7 +95,7 @@ class Rows(ABC):
 
     def design(self, rows: slice | Tensor) -> Tensor:
         """Dense columns (D, m) of some rows, with one of ones if there is an intercept."""
-        X = self._select(rows).to(self.weight.dtype)
+        X = select_rows(self.X, rows).to(self.weight.dtype)
         X = X if self.is_dense else X.to_dense()
         return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
 
@@ -165,9 +161,6 @@ class DenseRows(Rows):
             product += multiply_transposed(thin[:, rows], self.X[rows].to(thin.dtype).T)
         return product
 
-    def _select(self, rows: slice | Tensor) -> Tensor:
-        return self.X.index_select(0, rows) if isinstance(rows, Tensor) else self.X[rows]
-
 
 @dataclass(frozen=True, eq=False)
 class SparseRows(Rows):
@@ -202,20 +195,24 @@ class SparseRows(Rows):
     def _multiply(self, transpose: Tensor, thin: Tensor) -> Tensor:
         return self._with_intercept((transpose @ thin.T).T, thin).contiguous()
 
-    def _select(self, rows: slice | Tensor) -> Tensor:
-        X, start = self.X, self.X.crow_indices()
-        index = torch.arange(self.n_rows, device=X.device)[rows]
-        counts = start[index + 1] - start[index]
-        new_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        offset = torch.repeat_interleave(start[index] - new_start[:-1], counts)
-        entries = offset + torch.arange(len(offset), device=X.device)
-        return torch.sparse_csr_tensor(
-            new_start.to(start.dtype),
-            X.col_indices()[entries],
-            X.values()[entries],
-            size=(len(index), X.shape[1]),
-            device=X.device,
-        )
+
+def select_rows(X: Tensor, rows: slice | Tensor) -> Tensor:
+    """Some rows of a dense or CSR matrix, given by index, or as a slice: a view if it is dense."""
+    if X.layout is torch.strided:
+        return X.index_select(0, rows) if isinstance(rows, Tensor) else X[rows]
+    start = X.crow_indices()
+    index = torch.arange(len(X), device=X.device)[rows]
+    counts = start[index + 1] - start[index]
+    new_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    offset = torch.repeat_interleave(start[index] - new_start[:-1], counts)
+    entries = offset + torch.arange(len(offset), device=X.device)
+    return torch.sparse_csr_tensor(
+        new_start.to(start.dtype),
+        X.col_indices()[entries],
+        X.values()[entries],
+        size=(len(index), X.shape[1]),
+        device=X.device,
+    )
 
 
 def _squared(matrix: Tensor) -> Tensor:

@@ -377,6 +377,11 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, classes: Any, sample_weight: Any
     ) -> TorchLogisticRegression:
         """Validate, train for an epoch, and write the results."""
+        if isinstance(X, (Dataset, DataLoader)):
+            raise ValueError(
+                f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
+                "loader, or use fit."
+            )
         is_first = _check_partial_fit_first_call(self, classes)
         if isinstance(self.class_weight, str):
             raise ValueError(
@@ -398,7 +403,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
         rows = part_of_stream(self, data)
         weight_seen = rows.weight_sum + (0 if is_first else self.weight_seen_)
-        net = None if is_first else training.net_to_go_on(self.net_, solver)
+        net = None if is_first else training.net_to_go_on(self, solver)
         if net is None:
             net = training.make_net(self, solver, rows, len(self.classes_))
         net.criterion_.penalty = training.make_penalty(self, rows, weight_seen)

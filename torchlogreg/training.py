@@ -100,10 +100,18 @@ def set_coef(net: LogisticNet, coef: Tensor) -> None:
         net.module_.coef.copy_(coef)
 
 
-def net_to_go_on(net: LogisticNet | None, solver: Solver) -> LogisticNet | None:
-    """Return the net if it was trained with that solver, so that its optimizer can go on."""
-    is_same = isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer
-    return net if is_same else None
+def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
+    """Return the net of an estimator if its optimizer can go on, with what the user has changed.
+
+    None if it was trained with another solver.
+    """
+    net = estimator.net_
+    if not (isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer):
+        return None
+    net.batch_size = batch_size_of(estimator)
+    if estimator.lr is not None and estimator.lr != net.lr:
+        net.set_params(lr=estimator.lr)
+    return net
 
 
 def state_of(net: LogisticNet) -> tuple[Tensor, dict[str, Any], int]:

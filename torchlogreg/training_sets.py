@@ -10,10 +10,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from torchlogreg.batches import RowBlocks
+from torchlogreg.data import select_rows
 from torchlogreg.families import family_of
 from torchlogreg.loaders import LoaderRows
 from torchlogreg.solvers import BATCH_SIZE, takes_batches
-from torchlogreg.validation import TrainingData
+from torchlogreg.validation import TrainingData, check_device
 
 
 def from_arrays(
@@ -40,7 +41,11 @@ def from_arrays(
     train, valid = (torch.from_numpy(part) for part in _hold_out(estimator, data))
     weight, index = data.sample_weight, valid.to(device)
     valid_set = RowBlocks(
-        data.X[index], data.codes[index], weight[valid], family, estimator.fit_intercept
+        select_rows(data.X, index),
+        data.codes[index],
+        weight[valid],
+        family,
+        estimator.fit_intercept,
     )
     weight = weight.clone().index_fill_(0, valid, 0)
     rows = RowBlocks(
@@ -86,7 +91,7 @@ def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: 
         class_weight=estimator.class_weight,
         batch_size=batch_size_of(estimator),
         seed=seed_of(estimator),
-        device=torch.device("cpu" if estimator.device is None else estimator.device),
+        device=check_device(estimator.device, torch.empty(0)),
         fit_intercept=estimator.fit_intercept,
     )
 

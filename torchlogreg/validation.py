@@ -91,7 +91,7 @@ def check_training_data(
             estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
         )
     codes, classes = encode_labels(y, classes)
-    target_device = _check_device(device, X)
+    target_device = check_device(device, X)
     X = as_tensor(X, target_device)
     weight = _check_weights(y, codes, sample_weight, class_weight, classes)
     return TrainingData(
@@ -234,7 +234,7 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
     return X
 
 
-def _check_device(device: str | torch.device | None, X: Any) -> torch.device:
+def check_device(device: str | torch.device | None, X: Any) -> torch.device:
     """Turn the parameter ``device`` into a device that can hold X."""
     if device is None:
         return X.device if isinstance(X, Tensor) else torch.device("cpu")
