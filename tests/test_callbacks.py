@@ -163,6 +163,88 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(solver, tmp_path):
     assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-9 * np.abs(whole.coef_).max())
 
 
+@over_solvers
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_finished_fit_is_left_alone_and_a_schedule_goes_on(solver, first, tmp_path):
+    def fit(max_iter, *callbacks):
+        return estimator(solver, max_iter, C=1e3, callbacks=list(callbacks)).fit(X, Y)
+
+    def schedule():
+        return LRScheduler("LambdaLR", lr_lambda=lambda epoch: 1 / (1 + epoch / 3))
+
+    if solver in ("lbfgs", "newton-cholesky"):
+        schedule = Callback
+    whole = fit(10, schedule())
+    for max_iter in (5, 10, 10):
+        callbacks = [schedule(), Checkpoint(tmp_path / "fit.pt")]
+        resumed = fit(max_iter, *(callbacks if first else callbacks[::-1]))
+        assert resumed.n_iter_[0] == max_iter
+    assert_allclose(resumed.coef_, whole.coef_, rtol=0, atol=1e-9 * np.abs(whole.coef_).max())
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_a_converged_fit_makes_no_more_epochs(solver, tmp_path):
+    model = TorchLogisticRegression(solver=solver, callbacks=[Checkpoint(tmp_path / "fit.pt")])
+    n_iter, coef = model.fit(X, Y).n_iter_[0], model.coef_
+    assert model.fit(X, Y).n_iter_[0] == n_iter
+    assert_allclose(model.coef_, coef, rtol=0, atol=1e-12)
+    assert model.set_params(tol=1e-7).fit(X, Y).n_iter_[0] > n_iter
+
+
+@pytest.mark.parametrize(
+    "change", [{"C": 2.0}, {"random_state": 1}, {"batch_size": 10}, {"l1_ratio": 0.5}], ids=str
+)
+def test_a_checkpoint_of_another_fit_is_refused(change, tmp_path):
+    model = estimator("adam", callbacks=[Checkpoint(tmp_path / "fit.pt")]).fit(X, Y)
+    for data in ((X, np.roll(Y, 1)), (X + 0.01, Y), (X, Y, np.arange(len(X)) % 2)):
+        with pytest.raises(ValueError, match="holds a fit of other data or with other parameters"):
+            model.fit(*data)
+    with pytest.raises(ValueError, match="holds a fit of other data or with other parameters"):
+        model.set_params(**change).fit(X, Y)
+
+
+def test_parameters_of_numpy_are_no_obstacle(tmp_path):
+    for solver, name in (("adam", "lr"), ("lbfgs", "tol")):
+        model = estimator(solver, 3, callbacks=[Checkpoint(tmp_path / solver)])
+        model.set_params(**{name: np.float64(1e-9)}).fit(X, Y)
+        assert model.set_params(max_iter=5).fit(X, Y).n_iter_[0] == 5
+
+
+def test_checkpoints_are_for_fit(tmp_path):
+    model = estimator("adam", callbacks=[Checkpoint(tmp_path / "fit.pt")])
+    with pytest.raises(ValueError, match="Checkpoint: that is for fit, not for partial_fit"):
+        model.partial_fit(X, Y, classes=range(10))
+    with pytest.raises(ValueError, match="is in a folder that does not exist"):
+        estimator("adam", callbacks=[Checkpoint(tmp_path / "no" / "fit.pt")]).fit(X, Y)
+
+
+class StopsIn(Callback):
+    """Stops the fit, as skorch's callbacks do, in its third epoch."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def __getattribute__(self, name):
+        if name.startswith("on_") and name == object.__getattribute__(self, "method"):
+            return self._stop
+        return object.__getattribute__(self, name)
+
+    def _stop(self, net, **kwargs):
+        if len(net.history) == 3:
+            raise KeyboardInterrupt
+
+
+@over_solvers
+@pytest.mark.parametrize(
+    "method", ["on_epoch_begin", "on_batch_begin", "on_batch_end", "on_epoch_end"]
+)
+def test_a_callback_may_stop_the_fit_at_any_point(solver, method):
+    model = estimator(solver, callbacks=[StopsIn(method)]).fit(X, Y)
+    assert 2 <= model.n_iter_[0] <= 3
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.optimality_)
+
+
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "fit.pt"
     estimator("adam", 2, callbacks=[Checkpoint(path)]).fit(X, Y)

@@ -11,6 +11,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     Subset,
+    SubsetRandomSampler,
     TensorDataset,
 )
 
@@ -82,6 +83,74 @@ def test_a_stream_needs_its_classes():
     model.fit(Stream(), classes=[0, 1, 2])
     arrays = TorchLogisticRegression(C=np.inf, **WHOLE).fit(X, Y)
     assert_allclose(model.coef_, arrays.coef_, rtol=0, atol=1e-10)
+
+
+class Restarted(Stream):
+    """A stream that is its own iterator."""
+
+    def __iter__(self):
+        self.rows = Stream.__iter__(self)
+        return self
+
+    def __next__(self):
+        return next(self.rows)
+
+
+def test_the_first_epoch_is_read_once():
+    model = TorchLogisticRegression(solver="adam", batch_size=10, max_iter=3, tol=None, C=np.inf)
+    model.fit(Restarted(), classes=[0, 1, 2])
+    assert model.history_[:, "train_batch_count"] == [15, 15, 15]
+
+
+@pytest.mark.parametrize(
+    ("data", "n_rows"),
+    [
+        (Stream(), 150),
+        (DataLoader(PAIRS, 10, sampler=SubsetRandomSampler(range(0, 150, 15))), 10),
+        (DataLoader(PAIRS, 40, drop_last=True), 120),
+        (DataLoader(PAIRS, 40), 150),
+    ],
+    ids=["stream", "sampler", "drop last", "loader"],
+)
+def test_the_penalty_is_that_of_the_rows_in_an_epoch(data, n_rows):
+    model = TorchLogisticRegression(2.0, solver="adam", max_iter=1, tol=None)
+    model.fit(data, classes=[0, 1, 2])
+    assert model.weight_seen_ == n_rows
+    strength = model.net_.criterion_.penalty.strength[0, 0, 0].item()
+    assert strength == pytest.approx(1 / (2.0 * n_rows))
+
+
+class Once(Stream):
+    """A stream that can be read once."""
+
+    def __iter__(self):
+        rows, self.n_rows = Stream.__iter__(self), 0
+        return rows
+
+
+def test_a_stream_that_ends_for_good_is_named():
+    model = TorchLogisticRegression(np.inf, solver="adam", max_iter=3, tol=None)
+    with pytest.raises(ValueError, match="gave no batches in epoch 2"):
+        model.fit(Once(), classes=[0, 1, 2])
+
+
+def test_classes_given_override_what_the_data_set_tells():
+    shifted = TensorDataset(X_T, Y_T + 10)
+    shifted.targets = Y
+    model = TorchLogisticRegression(solver="adam", max_iter=2, tol=None)
+    assert_array_equal(model.fit(shifted, classes=[10, 11, 12]).classes_, [10, 11, 12])
+
+
+def test_single_rows_are_not_batches():
+    loader = DataLoader(PAIRS, batch_size=None)
+    with pytest.raises(ValueError, match="rows of features are needed"):
+        TorchLogisticRegression(solver="sgd").fit(loader)
+
+
+@pytest.mark.parametrize("class_weight", [{0: -1, 1: 3, 2: 1}, {0: 0, 1: 0, 2: 0}])
+def test_class_weights_are_checked(class_weight):
+    with pytest.raises(ValueError, match="negative or not finite, or all zero"):
+        TorchLogisticRegression(solver="sgd", class_weight=class_weight).fit(PAIRS)
 
 
 def test_labels_are_found_without_reading_rows():

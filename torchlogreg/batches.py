@@ -41,6 +41,10 @@ class TrainingSet(Dataset[Any]):
     device: torch.device
     """Where the rows are, or are brought to."""
 
+    def fingerprint(self) -> tuple[float, ...]:
+        """Numbers that tell this data from other data."""
+        return float(self.n_rows), float(self.n_features), *self.weight_sum.tolist()
+
     @abstractmethod
     def sample(self) -> Rows:
         """Return some of the rows, to learn of their scale."""
@@ -138,10 +142,23 @@ class RowBlocks(TrainingSet):
         return ShuffledBatches(rows, self.codes, self.index, batch_size, seed, epoch)
 
     def sample(self) -> Rows:
-        """Return a thousand rows at most, evenly spread."""
+        """Return a thousand rows at most, evenly spread over those that have weight."""
         rows = self.blocks[0]
-        step = max(len(rows) // 1000, 1)
-        return rows.take(torch.arange(0, len(rows), step, device=self.device))
+        index = rows.weight.amax(0).nonzero().squeeze(-1)
+        return rows.take(index[:: max(len(index) // 1000, 1)])
+
+    def fingerprint(self) -> tuple[float, ...]:
+        """Numbers that tell this data from other data, whatever the order of their sums."""
+        rows = self.blocks[0]
+        X = rows.X if rows.is_dense else rows.X.values()
+        place = torch.linspace(1, 2, len(self.codes), dtype=torch.float64, device=self.device)
+        weight = rows.weight[0].to(torch.float64)
+        return (
+            *super().fingerprint(),
+            X.sum(dtype=torch.float64).item(),
+            (place * self.codes).sum().item(),
+            (place[: len(weight)] * weight).sum().item(),
+        )
 
 
 class WholeBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -22,7 +23,9 @@ class Progress(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Draw the empty bar."""
-        self.epochs_ = tqdm(total=net.max_epochs, unit="epoch", desc=type(net).__name__)
+        self.epochs_ = tqdm(
+            total=net.max_epochs, initial=net.n_resumed_, unit="epoch", desc=type(net).__name__
+        )
         self.batches_: Any = None
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -85,7 +88,8 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If the file holds a model of another shape or another optimizer.
+        If the file holds a fit of other data, of another shape, with another optimizer or other
+        parameters. What may change is ``max_iter``, ``tol`` and the learning rate.
 
     Examples
     --------
@@ -110,6 +114,9 @@ class Checkpoint(Callback):
         """Read the file, if it exists."""
         if self.every < 1:
             raise ValueError(f"every={self.every!r} must be at least 1.")
+        if not Path(self.path).parent.is_dir():
+            raise ValueError(f"path={str(self.path)!r} is in a folder that does not exist.")
+        self.fingerprint_ = [*X.fingerprint(), *self._parameters(net)]
         if not Path(self.path).exists():
             return
         state = torch.load(self.path, map_location=net.device, weights_only=True)
@@ -122,10 +129,21 @@ class Checkpoint(Callback):
                 f"{state['optimizer_class']}; this fit has {expected} and {optimizer}. "
                 "Use another path, or remove the file."
             )
+        known = state["fingerprint"]
+        if len(known) != len(self.fingerprint_) or not all(
+            math.isclose(old, new, rel_tol=1e-6)
+            for old, new in zip(known, self.fingerprint_, strict=True)
+        ):
+            raise ValueError(
+                f"path={str(self.path)!r} holds a fit of other data or with other parameters (C, "
+                "l1_ratio, weights, batch_size, random_state, early_stopping). Use another path, "
+                "or remove the file."
+            )
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
         net.history.extend(json.loads(state["history"]))
         net.n_resumed_ = len(net.history)
+        net.was_finished_ = state["tol"] == self._tol(net)
         net.best_coef_ = state["best_coef"]
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -146,6 +164,8 @@ class Checkpoint(Callback):
             "optimizer_class": type(net.optimizer_).__name__,
             "history": json.dumps(list(net.history), default=float),
             "best_coef": getattr(net, "best_coef_", None),
+            "fingerprint": self.fingerprint_,
+            "tol": self._tol(net) if net.is_finished else None,
         }
         path = Path(self.path)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -153,7 +173,28 @@ class Checkpoint(Callback):
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
+                os.replace(file.name, path)
             except BaseException:
                 os.unlink(file.name)
                 raise
-        os.replace(file.name, path)
+
+    @staticmethod
+    def _parameters(net: Any) -> list[float]:
+        """Numbers that tell one objective and way to it from others."""
+        penalty = net.criterion_.penalty
+        l1 = getattr(penalty, "l1", penalty.strength)
+        has_valid_set = getattr(net, "valid_set", None) is not None
+        names = ("batch_size", "seed")
+        return [
+            penalty.strength.max().item(),
+            l1.max().item(),
+            float(has_valid_set),
+            *(float(getattr(net, name, 0)) for name in names),
+        ]
+
+    @staticmethod
+    def _tol(net: Any) -> float:
+        """Tolerance; negative for none."""
+        tol = getattr(net, "tol", None)
+        tol = net.optimizer_.defaults.get("tol", tol)
+        return -1.0 if tol is None else float(tol)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, IterableDataset, Subset
 
 from torchlogreg.batches import Batch, TrainingSet
 from torchlogreg.data import DenseRows, Rows
 from torchlogreg.families import family_of
-from torchlogreg.validation import as_numpy, encode_labels
+from torchlogreg.validation import as_numpy, check_class_weights, encode_labels
 
 
 def labels_of(dataset: Any) -> np.ndarray | None:
@@ -61,6 +61,9 @@ class LoaderRows(TrainingSet):
         Where batches are brought.
     fit_intercept : bool
         Whether the coefficients have a column for an intercept.
+    has_penalty : bool
+        Whether the number of rows matters: if it is not known, they are then counted in a pass
+        of their own.
 
     Raises
     ------
@@ -78,10 +81,11 @@ class LoaderRows(TrainingSet):
         seed: int,
         device: torch.device,
         fit_intercept: bool,
+        has_penalty: bool,
     ) -> None:
         is_loader = isinstance(data, DataLoader)
         dataset = data.dataset if is_loader else data
-        labels = labels_of(dataset)
+        labels = labels_of(dataset) if classes is None else None
         if labels is None and classes is None:
             raise ValueError(
                 f"The labels of {type(dataset).__name__} are not known in advance. Name them: "
@@ -111,12 +115,25 @@ class LoaderRows(TrainingSet):
         self._mean_weight = 1.0
         if labels is not None:
             self._mean_weight = float(self._class_weight[codes].mean())
-        self.n_rows = len(dataset) if hasattr(dataset, "__len__") else len(features)
+        self.n_rows = self._count(is_needed=has_penalty)
         self.weight_sum = torch.tensor([self.n_rows * self._mean_weight], dtype=torch.float64)
 
     def __len__(self) -> int:
-        """Return the number n of rows, that of the first batch if it is not known."""
+        """Return the number n of rows."""
         return self.n_rows
+
+    def _count(self, *, is_needed: bool) -> int:
+        """Number of rows in an epoch: 1 if it is neither known nor needed."""
+        loader = self.loader
+        sampler = getattr(loader, "batch_sampler", None)
+        is_plain = type(sampler) is BatchSampler and not isinstance(loader.dataset, IterableDataset)
+        if is_plain and hasattr(loader.sampler, "__len__"):
+            n = len(loader.sampler)
+            return n - n % loader.batch_size if loader.drop_last else n
+        if not is_needed:
+            return 1
+        self._start = None
+        return sum(len(_pair(batch)[0]) for batch in self._epoch(0))
 
     def sample(self) -> Rows:
         """Return the rows of the first batch."""
@@ -130,9 +147,11 @@ class LoaderRows(TrainingSet):
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         start, self._start = self._start, None
-        source = self._epoch(epoch)
+        source: Iterable[Any]
         if epoch == 0 and start is not None:
             source = chain([self._first], start)
+        else:
+            source = self._epoch(epoch)
         for number, batch in enumerate(source):
             rows, codes = self._rows(*_pair(batch))
             if not rows.X.isfinite().all():
@@ -178,10 +197,12 @@ class LoaderRows(TrainingSet):
                 f"class_weight={class_weight!r} needs the labels of all rows, which this data set "
                 "does not tell in advance. Give it an attribute targets, or use arrays."
             )
-        return np.asarray(
+        per_class = np.asarray(
             compute_class_weight(class_weight, classes=self.classes, y=self.classes[codes]),
             dtype=float,
         )
+        check_class_weights(per_class, class_weight)
+        return per_class
 
 
 class _LoaderBatches:
@@ -207,5 +228,10 @@ def _pair(batch: Any) -> tuple[Tensor, Any]:
             "a classifier needs labels. Use TensorDataset(X, y), or a data set whose items are "
             "pairs."
         )
-    features, labels = batch
-    return torch.as_tensor(features), labels
+    features, labels = torch.as_tensor(batch[0]), batch[1]
+    if features.ndim < 2:
+        raise ValueError(
+            f"A batch of the data has features of shape {tuple(features.shape)}: rows of features "
+            "are needed. Give the loader a batch_size, and rows one feature at least."
+        )
+    return features, labels

@@ -359,6 +359,11 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             self.n_features_in_ = rows.n_features
             self.__dict__.pop("feature_names_in_", None)
         else:
+            if classes is not None:
+                raise ValueError(
+                    f"classes={classes!r} is for a data set or loader of torch; the classes of "
+                    "arrays are those in y."
+                )
             data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
             labels, is_tensor = data.classes, data.is_tensor
             solver = self._resolve(len(labels), *data.X.shape)
@@ -382,6 +387,14 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
                 f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
                 "loader, or use fit."
             )
+        for name, is_set in (
+            ("early_stopping=True", self.early_stopping),
+            ("callbacks with a Checkpoint", training.has_checkpoint(self)),
+        ):
+            if is_set:
+                raise ValueError(
+                    f"{name}: that is for fit, not for partial_fit, which sees a part."
+                )
         is_first = _check_partial_fit_first_call(self, classes)
         if isinstance(self.class_weight, str):
             raise ValueError(
@@ -464,7 +477,16 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     def _warn_unless_minimum(self, net: LogisticNet, rows: TrainingSet) -> None:
         """Warn if the fit was cut short or if there is no minimiser."""
         if isinstance(net, MiniBatchNet):
-            if self.tol is not None and not net.is_finished and len(net.history) == net.max_epochs:
+            losses = [row["train_loss"] for row in net.history if "train_loss" in row]
+            if losses and not losses[-1] <= 2 * losses[0] + 1:
+                _warn(
+                    f"The mean loss rose from {losses[0]:.3g} to {losses[-1]:.3g}: training "
+                    f"diverges with lr={net.lr:g}. Use a smaller lr, or scale the columns of X "
+                    "(sklearn.preprocessing.StandardScaler)."
+                )
+            elif (
+                self.tol is not None and not net.is_finished and len(net.history) == net.max_epochs
+            ):
                 _warn(
                     f"The loss still changed by more than tol={self.tol:g} after max_iter="
                     f"{net.max_epochs} epochs of {self.solver_}. Raise max_iter, or set tol=None "

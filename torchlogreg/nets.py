@@ -94,7 +94,7 @@ class LogisticNet(skorch.NeuralNet):
     ) -> LogisticNet:
         """Run epochs until training is finished, ``max_epochs`` at most."""
         if epochs is None:
-            epochs = max(self.max_epochs - self.n_resumed_, 0)
+            epochs = 0 if self.was_finished_ else max(self.max_epochs - self.n_resumed_, 0)
         self.interrupt_: KeyboardInterrupt | None = None
         try:
             super().fit_loop(X, y, epochs=epochs, **fit_params)
@@ -134,7 +134,7 @@ class LogisticNet(skorch.NeuralNet):
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Begin with no epochs of an earlier run, unless a checkpoint is loaded."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        self.n_resumed_ = 0
+        self.n_resumed_, self.was_finished_ = 0, False
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin a row of the history, and look at the clock."""
@@ -219,7 +219,8 @@ class FullBatchNet(LogisticNet):
     def _record(self) -> None:
         """Write what the optimizer has traced into the last rows of the history."""
         trace = self.optimizer_.trace
-        rows = self.history[len(self.history) - len(trace) :]
+        rows = [row for row in self.history[len(self.history) - len(trace) :] if row["batches"]]
+        trace = trace[: len(rows)]
         for row, (loss, optimality, step) in zip(rows, trace, strict=True):
             row["batches"][0]["train_loss"] = row["train_loss"] = loss
             row["optimality"], row["step"] = optimality, step
@@ -271,7 +272,8 @@ class MiniBatchNet(LogisticNet):
     @property
     def optimality(self) -> float:
         """Norm of the mean gradient of the last epoch's batches."""
-        return float(self.history[-1, "optimality"]) if len(self.history) else math.inf
+        known = [row["optimality"] for row in self.history if "optimality" in row]
+        return float(known[-1]) if known else math.inf
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Forget the gains of earlier calls."""
@@ -312,9 +314,14 @@ class MiniBatchNet(LogisticNet):
             sizes = [batch["train_batch_size"] for batch in batches]
         else:
             steps = [(step_fn(batch, **fit_params)["loss"], len(batch[0])) for batch in iterator]
-            losses = torch.cat([loss for loss, _ in steps]).tolist()
+            losses = torch.cat([loss for loss, _ in steps]).tolist() if steps else []
             sizes = [size for _, size in steps]
             self.history.record("train_batch_count", len(sizes))
+        if not sizes:
+            raise ValueError(
+                f"The data gave no batches in epoch {len(self.history)}: fit iterates over it once "
+                "an epoch. Make it iterable again, set max_iter=1, or use partial_fit."
+            )
         loss = sum(a * b for a, b in zip(losses, sizes, strict=True)) / sum(sizes)
         self._check_loss(loss)
         self.history.record("train_loss", loss)
@@ -347,6 +354,10 @@ class MiniBatchNet(LogisticNet):
         self._n_judged = len(self.history)
         if self.valid_set is not None and gain > 0:
             self.best_coef_ = self.module_.coef.detach().clone()
+
+    def conclude(self) -> None:
+        """Forget the rows held out."""
+        self.valid_set = None
 
     def _validate(self, iterator: Any) -> None:
         """Record loss and accuracy on the rows held out."""

@@ -112,10 +112,11 @@ def takes_batches(name: str | type[torch.optim.Optimizer]) -> bool:
 
 def _solver_of(optimizer: type[torch.optim.Optimizer]) -> Solver:
     """Make a mini-batch solver of an optimizer of torch."""
-    if not issubclass(optimizer, torch.optim.Optimizer):
+    is_optimizer = issubclass(optimizer, torch.optim.Optimizer)
+    if not is_optimizer or "lr" not in inspect.signature(optimizer).parameters:
         raise ValueError(
-            f"solver={optimizer!r} is not an optimizer. Use a class of torch.optim, "
-            f"'auto' or one of {sorted(SOLVERS)}."
+            f"solver={optimizer!r} is not an optimizer with a learning rate. Use a class of "
+            f"torch.optim, 'auto' or one of {sorted(SOLVERS)}."
         )
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from torchlogreg.batches import RowBlocks, TrainingSet
-from torchlogreg.callbacks import Progress
+from torchlogreg.callbacks import Checkpoint, Progress
 from torchlogreg.modules import module_class
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
@@ -108,24 +108,34 @@ def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     net = estimator.net_
     if not (isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer):
         return None
-    net.batch_size = batch_size_of(estimator)
+    shape = (1, len(estimator.coef_), estimator.n_features_in_ + estimator.fit_intercept)
+    if net.module_.coef.shape != shape:
+        return None
+    if estimator.batch_size is not None:
+        net.batch_size = estimator.batch_size
     if estimator.lr is not None and estimator.lr != net.lr:
-        net.set_params(lr=estimator.lr)
+        net.set_params(lr=float(estimator.lr))
     return net
 
 
-def state_of(net: LogisticNet) -> tuple[Tensor, dict[str, Any], int]:
-    """Copy what training changes: coefficients, state of the optimizer, length of the history."""
+NetState = tuple[Tensor, dict[str, Any], int, dict[str, Any]]
+"""Coefficients, state of the optimizer, length of the history, and parameters of a net."""
+
+
+def state_of(net: LogisticNet) -> NetState:
+    """Copy what a call of ``partial_fit`` changes."""
     state = copy.deepcopy(net.optimizer_.state_dict())
-    return net.module_.coef.detach().clone(), state, len(net.history)
+    parameters = {"lr": net.lr, "batch_size": net.batch_size}
+    return net.module_.coef.detach().clone(), state, len(net.history), parameters
 
 
-def restore(net: LogisticNet, state: tuple[Tensor, dict[str, Any], int]) -> None:
-    """Undo what training has changed since :func:`state_of`."""
-    coef, optimizer_state, n_epochs = state
+def restore(net: LogisticNet, state: NetState) -> None:
+    """Undo what has changed since :func:`state_of`."""
+    coef, optimizer_state, n_epochs, parameters = state
     set_coef(net, coef)
     net.optimizer_.load_state_dict(optimizer_state)
     del net.history[n_epochs:]
+    net.__dict__.update(parameters)
 
 
 def _exact_arguments(
@@ -142,7 +152,7 @@ def _exact_arguments(
         raise ValueError(f"tol=None: solver={solver.name!r} needs a tolerance, such as 1e-4.")
     arguments: dict[str, Any] = {
         "lr": 1.0,
-        "optimizer__tol": estimator.tol,
+        "optimizer__tol": float(estimator.tol),
         "batch_size": rows.n_rows,
     }
     if solver.is_random:
@@ -157,7 +167,7 @@ def _mini_batch_arguments(
 ) -> dict[str, Any]:
     """Return what only the mini-batch solvers take."""
     if estimator.lr is not None:
-        lr = estimator.lr
+        lr = float(estimator.lr)
     elif solver.lr is not None:
         lr = solver.lr
     else:
@@ -182,20 +192,38 @@ def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
     ones = torch.ones(1, sample.n_columns, dtype=rows.dtype, device=rows.device)
     weight = sample.weight / sample.weight.sum()
     smoothness = rows.family.smoothness * (weight * sample.square_norms(ones)).sum()
-    lr = (1 / (smoothness + penalty.strength.max())).item()
-    return lr if lr > 0 else torch.finfo(rows.dtype).tiny
+    bound = (smoothness + penalty.strength.max()).item()
+    if not 0 < bound < math.inf:
+        raise ValueError(
+            f"lr=None: no learning rate follows from this data, whose rows have a curvature of "
+            f"{bound} in {rows.dtype}. Scale the columns of X, or give lr."
+        )
+    return 1 / bound
 
 
 def _check_callbacks(estimator: Any) -> list[Any] | str:
     """Return the parameter ``callbacks`` as skorch wants it, and a progress bar if wished."""
     callbacks = list(estimator.callbacks or [])
     for callback in callbacks:
-        _, instance = callback if isinstance(callback, tuple) else ("", callback)
-        if not isinstance(instance, Callback):
+        if not isinstance(_instance(callback), Callback):
             raise ValueError(
                 f"callbacks={estimator.callbacks!r} has the entry {callback!r}; instances of "
                 "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
             )
+    # A checkpoint is read before the others begin: learning rates follow from its history.
+    callbacks.sort(key=lambda callback: not isinstance(_instance(callback), Checkpoint))
     if estimator.verbose:
         callbacks.append(Progress())
     return callbacks or "disable"
+
+
+def has_checkpoint(estimator: Any) -> bool:
+    """Whether one of the callbacks is a checkpoint."""
+    return any(
+        isinstance(_instance(callback), Checkpoint) for callback in estimator.callbacks or []
+    )
+
+
+def _instance(callback: Any) -> Any:
+    """Return the callback of a pair of its name and itself."""
+    return callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback

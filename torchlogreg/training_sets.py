@@ -40,6 +40,12 @@ def from_arrays(
     family, device = family_of(len(data.classes)), data.X.device
     train, valid = (torch.from_numpy(part) for part in _hold_out(estimator, data))
     weight, index = data.sample_weight, valid.to(device)
+    for name, part in (("are held out", valid), ("are left to train on", train)):
+        if not weight[part].sum() > 0:
+            raise ValueError(
+                f"early_stopping=True: the rows that {name} have no weight. Drop rows whose "
+                "sample_weight is 0, or set early_stopping=False."
+            )
     valid_set = RowBlocks(
         select_rows(data.X, index),
         data.codes[index],
@@ -93,6 +99,7 @@ def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: 
         seed=seed_of(estimator),
         device=check_device(estimator.device, torch.empty(0)),
         fit_intercept=estimator.fit_intercept,
+        has_penalty=np.isfinite(estimator.C),
     )
 
 

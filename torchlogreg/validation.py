@@ -112,7 +112,8 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
         If the labels are not discrete, if there is only one class, or if one is not among the
         given ``classes``.
     """
-    check_classification_targets(y)
+    if classes is None:
+        check_classification_targets(y)
     encoder = LabelEncoder()
     codes = encoder.fit_transform(y if classes is None else np.asarray(classes))
     if len(encoder.classes_) < 2:
@@ -269,14 +270,19 @@ def _check_weights(
                 class_weight, classes=classes, y=y, sample_weight=weight
             )
             weight = np.where(weight > 0, weight * per_class[codes], 0)
-        if not (np.isfinite(weight).all() and (weight >= 0).all()):
-            raise ValueError(
-                f"class_weight={class_weight!r} gives weights that are negative or not finite. "
-                "Every class needs a finite weight of at least 0."
-            )
+        check_class_weights(weight, class_weight)
     if not weight.sum() > 0:
         raise ValueError(
             "The row weights sum to zero: sample_weight times class_weight must be positive "
             "for some row."
         )
     return weight
+
+
+def check_class_weights(weight: np.ndarray, class_weight: Any) -> None:
+    """Refuse weights that no objective can have, given by ``class_weight``."""
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            f"class_weight={class_weight!r} gives weights that are negative or not finite, or all "
+            "zero. Every class needs a finite weight of at least 0, and one of them more."
+        )
