@@ -43,4 +43,4 @@ docs: .venv/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv build dist docs/_build demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist docs/_build docs/auto_examples docs/sg_execution_times.rst demo-output .mypy_cache .pytest_cache .ruff_cache
