@@ -89,8 +89,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
           times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows, and
           "lbfgs" beyond.
         - "sgd", "adam" and "adamw" read mini-batches, and so does any class of ``torch.optim``
-          whose step needs no closure. They reach the minimiser as far as their learning rate
-          decays.
+          that takes dense parameters of any shape and needs no closure. They reach the
+          minimiser as far as their learning rate decays.
     max_iter : int, default=None
         Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
         for "lbfgs", 100 for "newton-cholesky", 200 for mini-batches).
@@ -308,6 +308,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         Only with mini-batch solvers. The penalty is that of all rows given so far: ``C`` weighs
         the sum of their losses, and a row that is given twice counts twice. Hold ``C`` against
         the whole stream, not against a part of it.
+
+        Later calls heed new values of ``C``, ``l1_ratio``, ``lr`` and ``batch_size``; what else
+        the net was given (``callbacks``, ``net_params``, ``random_state``) stays as in the first.
 
         Parameters
         ----------
