@@ -1,0 +1,168 @@
+"""The net of the mini-batch solvers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchlogreg.batches import RowBlocks, WholeBatch
+from torchlogreg.criterion import PenalizedLoss
+from torchlogreg.nets.base import LogisticNet
+
+
+class MiniBatchNet(LogisticNet):
+    """Net of the mini-batch solvers: an epoch is a pass over the data, some rows at a time.
+
+    The optimizer is any of ``torch.optim`` that needs no closure. Gradients are those of
+    :class:`~torchlogreg.objective.Objective` for the rows of a batch: unbiased estimates of the
+    gradient of the whole.
+
+    Parameters
+    ----------
+    module, criterion, **kwargs
+        As for :class:`LogisticNet`.
+    seed : int, default=0
+        For the order of the rows.
+    tol : float, default=None
+        What an epoch must gain, in loss or accuracy; None for no such test.
+    n_iter_no_change : int, default=5
+        Epochs in a row without that gain after which training is finished.
+    valid_set : RowBlocks, default=None
+        Rows held out; their accuracy then decides instead of the training loss.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any = PenalizedLoss,
+        *,
+        seed: int = 0,
+        tol: float | None = None,
+        n_iter_no_change: int = 5,
+        valid_set: RowBlocks | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion, **kwargs)
+        self.seed = seed
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.valid_set = valid_set
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether so many epochs have gained too little."""
+        return self._n_idle >= self.n_iter_no_change
+
+    @property
+    def optimality(self) -> float:
+        """Norm of the mean gradient of the last epoch's batches."""
+        known = [row["optimality"] for row in self.history if "optimality" in row]
+        return float(known[-1]) if known else math.inf
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Forget the gains of earlier calls."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._best, self._n_idle, self._n_judged = -math.inf, 0, len(self.history)
+        self.best_coef_: Tensor | None = None
+
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
+        """Return the training set and the rows held out."""
+        return X, self.valid_set
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Give out the training set in mini-batches, the rows held out as a whole."""
+        if training:
+            return dataset.mini_batches(self.batch_size, self.seed, len(self.history))
+        if isinstance(dataset, RowBlocks):
+            return WholeBatch(dataset)
+        return super().get_iterator(dataset, training)
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Pass over the batches, and sum up the epoch.
+
+        Without callbacks nothing is told or noted of the single batches: that would take half
+        the time of a small one.
+        """
+        if not training:
+            if iterator is not None:
+                self._validate(iterator)
+            return
+        self.n_batches_ = getattr(iterator, "n_batches", None)
+        self._gradient = torch.zeros_like(self.module_.coef.detach())
+        if self.callbacks_:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+            batches = self.history[-1, "batches"]
+            losses = [batch["train_loss"] for batch in batches]
+            sizes = [batch["train_batch_size"] for batch in batches]
+        else:
+            steps = [(step_fn(batch, **fit_params)["loss"], len(batch[0])) for batch in iterator]
+            losses = torch.cat([loss for loss, _ in steps]).tolist() if steps else []
+            sizes = [size for _, size in steps]
+            self.history.record("train_batch_count", len(sizes))
+        if not sizes:
+            raise ValueError(
+                f"The data gave no batches in epoch {len(self.history)}: fit iterates over it once "
+                "an epoch. Make it iterable again, set max_iter=1, or use partial_fit."
+            )
+        loss = sum(a * b for a, b in zip(losses, sizes, strict=True)) / sum(sizes)
+        self._check_loss(loss)
+        self.history.record("train_loss", loss)
+        self.history.record("optimality", self._gradient.abs().max().item() / len(sizes))
+        self.history.record("step", float(self.optimizer_.param_groups[0]["lr"]))
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Make one step of the optimizer."""
+        rows, _ = batch
+        coef = self.module_.coef
+        point = self.criterion_.objective([rows], is_attended=False).at(coef.detach())
+        coef.grad = point.grad
+        self._gradient += point.grad
+        if self.callbacks_:
+            parameters = list(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
+        self.optimizer_.step()
+        return {"loss": point.value, "y_pred": point.eta[0][0].mT if self.callbacks_ else None}
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the epoch, and those of a checkpoint, with the best one."""
+        super().on_epoch_end(net, **kwargs)
+        for row in self.history[self._n_judged :]:
+            score = -row["train_loss"] if self.valid_set is None else row["valid_accuracy"]
+            gain = score - self._best
+            if self.tol is not None:
+                self._n_idle = 0 if gain >= self.tol else self._n_idle + 1
+            if gain > 0:
+                self._best = score
+        self._n_judged = len(self.history)
+        if self.valid_set is not None and gain > 0:
+            self.best_coef_ = self.module_.coef.detach().clone()
+
+    def conclude(self) -> None:
+        """Forget the rows held out."""
+        self.valid_set = None
+
+    def _validate(self, iterator: Any) -> None:
+        """Record loss and accuracy on the rows held out."""
+        ((dataset, codes),) = iterator
+        objective = self.criterion_.objective(dataset.blocks)
+        point = objective.at(self.module_.coef.detach())
+        right = self.criterion_.family.classify(torch.cat(list(point.eta), dim=-1)) == codes
+        weight = torch.cat([block.weight for block in dataset.blocks], dim=-1)
+        self.history.record("valid_loss", float(point.value.sum()))
+        self.history.record("valid_accuracy", (right * weight).sum().item())
+
+    def _check_loss(self, loss: float) -> None:
+        """Say so if training has diverged."""
+        if math.isfinite(loss):
+            return
+        lr = self.optimizer_.param_groups[0]["lr"]
+        raise ValueError(
+            f"Training diverged in epoch {len(self.history)}: the mean loss is {loss}, with "
+            f"lr={lr:g}. Use a smaller lr, or scale the columns of X "
+            "(sklearn.preprocessing.StandardScaler)."
+        )
