@@ -167,7 +167,7 @@ def test_training_ends_when_the_loss_no_longer_falls():
 
 def test_too_few_epochs_give_a_warning():
     model = TorchLogisticRegression(solver="sgd", max_iter=3)
-    with pytest.warns(ConvergenceWarning, match=r"after max_iter=3 epochs of sgd\. Raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match=r"after max_iter=3 epochs of SGD\. Raise max_iter"):
         model.fit(X_WINE, Y_WINE)
 
 

@@ -5,8 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
-from torchlogreg import preconditioners
-from torchlogreg.preconditioners import Blocks, Kronecker, sampled_inverse_hessian
+from torchlogreg.preconditioners import Blocks, Kronecker, choice, sampled_inverse_hessian
 
 over_forms = pytest.mark.parametrize("form", [Blocks, Kronecker])
 
@@ -142,20 +141,20 @@ def test_rows_with_rare_features_are_in_the_sample():
 
 
 def test_the_sample_grows_with_the_quality_up_to_the_budget(monkeypatch):
-    monkeypatch.setattr(preconditioners, "MIN_ROWS", 10)
-    monkeypatch.setattr(preconditioners, "MIN_BUDGET", 0)
+    monkeypatch.setattr(choice, "MIN_ROWS", 10)
+    monkeypatch.setattr(choice, "MIN_BUDGET", 0)
     objective, point = at(Problem(3, 1, n_rows=20_000, n_features=9))
     sizes = []
 
     def blocks(objective, point, generator, n_rows):
         sizes.append(n_rows)
 
-    monkeypatch.setattr(preconditioners, "Blocks", blocks)
+    monkeypatch.setattr(choice, "Blocks", blocks)
     for quality in (1, 2, 3, 20):
         sampled_inverse_hessian(objective, point, generator(), quality=quality)
     assert sizes[:3] == [80, 160, 320]
     assert sizes[3] == 20_000
-    monkeypatch.setattr(preconditioners, "PASSES", 1)
+    monkeypatch.setattr(choice, "PASSES", 1)
     sampled_inverse_hessian(objective, point, generator(), quality=20)
     work = 3 * 10**2 * (sizes[4] + 10)
     assert 0.9 * 2 * 20_000 * 9 * 3 <= work <= 2 * 20_000 * 10 * 3
@@ -192,7 +191,7 @@ def test_the_form_follows_the_shape(shape, quality, expected):
 
 
 def test_too_many_outputs_for_blocks_share_one_matrix(monkeypatch):
-    monkeypatch.setattr(preconditioners, "MAX_ENTRIES", 100)
+    monkeypatch.setattr(choice, "MAX_ENTRIES", 100)
     objective, point = at(Problem(10, 1, n_rows=40, n_features=9))
     chosen = sampled_inverse_hessian(objective, point, generator())
     assert isinstance(chosen, Kronecker)

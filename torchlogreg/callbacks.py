@@ -117,9 +117,18 @@ class Checkpoint(Callback):
         if not Path(self.path).parent.is_dir():
             raise ValueError(f"path={str(self.path)!r} is in a folder that does not exist.")
         self.fingerprint_ = [*X.fingerprint(), *self._parameters(net)]
-        if not Path(self.path).exists():
-            return
-        state = torch.load(self.path, map_location=net.device, weights_only=True)
+        if Path(self.path).exists():
+            state = torch.load(self.path, map_location=net.device, weights_only=True)
+            self._check_origin(state, net)
+            net.module_.load_state_dict(state["module"])
+            net.optimizer_.load_state_dict(state["optimizer"])
+            net.history.extend(json.loads(state["history"]))
+            net.n_resumed_ = len(net.history)
+            net.was_finished_ = state["tol"] == self._tol(net)
+            net.best_coef_ = state["best_coef"]
+
+    def _check_origin(self, state: dict[str, Any], net: Any) -> None:
+        """Refuse the state of another fit."""
         optimizer = type(net.optimizer_).__name__
         shapes = {name: tuple(value.shape) for name, value in state["module"].items()}
         expected = {name: tuple(value.shape) for name, value in net.module_.state_dict().items()}
@@ -139,12 +148,6 @@ class Checkpoint(Callback):
                 "l1_ratio, weights, batch_size, random_state, early_stopping). Use another path, "
                 "or remove the file."
             )
-        net.module_.load_state_dict(state["module"])
-        net.optimizer_.load_state_dict(state["optimizer"])
-        net.history.extend(json.loads(state["history"]))
-        net.n_resumed_ = len(net.history)
-        net.was_finished_ = state["tol"] == self._tol(net)
-        net.best_coef_ = state["best_coef"]
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Write the file when it is time."""
@@ -198,3 +201,46 @@ class Checkpoint(Callback):
         tol = getattr(net, "tol", None)
         tol = net.optimizer_.defaults.get("tol", tol)
         return -1.0 if tol is None else float(tol)
+
+
+def check_callbacks(callbacks: Any, verbose: int = 0, *, resumes: bool = True) -> list[Any]:
+    """Return the callbacks in the order in which they are to be called.
+
+    Parameters
+    ----------
+    callbacks : sequence or None
+        Callbacks, or pairs of a name and one.
+    verbose : int, default=0
+        If positive, a progress bar comes last.
+    resumes : bool, default=True
+        Whether a checkpoint makes sense.
+
+    Raises
+    ------
+    ValueError
+        If there is something else among them, or a checkpoint that makes no sense.
+    """
+    checked = list(callbacks or [])
+    for callback in checked:
+        if not isinstance(_instance(callback), Callback):
+            raise ValueError(
+                f"callbacks={callbacks!r} has the entry {callback!r}; instances of "
+                "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
+            )
+        if not resumes and _is_checkpoint(callback):
+            raise ValueError(
+                "callbacks with a Checkpoint: that is for fit, not for partial_fit, which sees a "
+                "part. Pickle the estimator between two calls."
+            )
+    # A checkpoint is read before the others begin: learning rates follow from its history.
+    checked.sort(key=lambda callback: not _is_checkpoint(callback))
+    return [*checked, Progress()] if verbose else checked
+
+
+def _is_checkpoint(callback: Any) -> bool:
+    return isinstance(_instance(callback), Checkpoint)
+
+
+def _instance(callback: Any) -> Any:
+    """Return the callback of a pair of its name and itself."""
+    return callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback

@@ -83,44 +83,48 @@ class LoaderRows(TrainingSet):
         fit_intercept: bool,
         has_penalty: bool,
     ) -> None:
-        is_loader = isinstance(data, DataLoader)
-        dataset = data.dataset if is_loader else data
-        labels = labels_of(dataset) if classes is None else None
-        if labels is None and classes is None:
-            raise ValueError(
-                f"The labels of {type(dataset).__name__} are not known in advance. Name them: "
-                "fit(data, classes=[...])."
-            )
-        codes, self.classes = encode_labels(labels if labels is not None else classes, classes)
-        self._class_weight = self._weights(class_weight, codes if labels is not None else None)
-        # Shuffled by a generator of our own, which is seeded anew for every epoch.
-        self._seed, self._generator = seed, None if is_loader else torch.Generator("cpu")
+        dataset = data.dataset if isinstance(data, DataLoader) else data
+        codes, self.classes = self._labels(dataset, classes)
+        self._class_weight = self._weights(class_weight, codes)
+        self._mean_weight = 1.0 if codes is None else float(self._class_weight[codes].mean())
+        self._seed, self._generator = seed, None
         self.loader = data
-        if not is_loader:
+        if not isinstance(data, DataLoader):
+            # Shuffled by a generator of our own, which is seeded anew for every epoch.
+            self._generator = torch.Generator("cpu")
             shuffle = not isinstance(dataset, IterableDataset)
             self.loader = DataLoader(dataset, batch_size, shuffle, generator=self._generator)
         self.family = family_of(len(self.classes))
         self.device = device
         self.fit_intercept = fit_intercept
         self._start: Iterator[Any] | None = self._epoch(0)
-        first = next(self._start, None)
-        if first is None:
+        self._first = next(self._start, None)
+        if self._first is None:
             raise ValueError(f"X={data!r} is empty: a fit needs rows.")
-        features, _ = _pair(first)
+        features, _ = _pair(self._first)
         self.n_features = features[0].numel()
         self.dtype = torch.promote_types(features.dtype, torch.float32)
         if not self.dtype.is_floating_point:
             raise ValueError(f"The features have the dtype {features.dtype}: real numbers needed.")
-        self._first = first
-        self._mean_weight = 1.0
-        if labels is not None:
-            self._mean_weight = float(self._class_weight[codes].mean())
         self.n_rows = self._count(is_needed=has_penalty)
         self.weight_sum = torch.tensor([self.n_rows * self._mean_weight], dtype=torch.float64)
 
     def __len__(self) -> int:
         """Return the number n of rows."""
         return self.n_rows
+
+    @staticmethod
+    def _labels(dataset: Any, classes: Any) -> tuple[np.ndarray | None, np.ndarray]:
+        """Codes of all rows, None where they are not known in advance, and the classes."""
+        if classes is not None:
+            return None, encode_labels(classes, classes)[1]
+        labels = labels_of(dataset)
+        if labels is None:
+            raise ValueError(
+                f"The labels of {type(dataset).__name__} are not known in advance. Name them: "
+                "fit(data, classes=[...])."
+            )
+        return encode_labels(labels)
 
     def _count(self, *, is_needed: bool) -> int:
         """Number of rows in an epoch: 1 if it is neither known nor needed."""

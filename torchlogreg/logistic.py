@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg import training
-from torchlogreg.batches import RowBlocks, TrainingSet
+from torchlogreg.batches import TrainingSet
+from torchlogreg.callbacks import check_callbacks
 from torchlogreg.families import family_of
-from torchlogreg.nets import LogisticNet, MiniBatchNet
+from torchlogreg.nets import LogisticNet
 from torchlogreg.prediction import LogisticClassifierMixin
 from torchlogreg.solvers import SOLVERS, Solver, resolve, takes_batches
 from torchlogreg.training_sets import from_arrays, from_loader, part_of_stream
@@ -378,32 +379,16 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self.classes_ = labels
         self._write(net, solver, is_tensor)
         self.weight_seen_ = rows.weight_sum.item()
-        self._warn_unless_minimum(net, rows)
+        if (shortfall := net.shortfall()) is not None:
+            warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
         return self
 
     def _partial_fit(
         self, X: Any, y: Any, classes: Any, sample_weight: Any
     ) -> TorchLogisticRegression:
         """Validate, train for an epoch, and write the results."""
-        if isinstance(X, (Dataset, DataLoader)):
-            raise ValueError(
-                f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
-                "loader, or use fit."
-            )
-        for name, is_set in (
-            ("early_stopping=True", self.early_stopping),
-            ("callbacks with a Checkpoint", training.has_checkpoint(self)),
-        ):
-            if is_set:
-                raise ValueError(
-                    f"{name}: that is for fit, not for partial_fit, which sees a part."
-                )
+        self._check_partial(X)
         is_first = _check_partial_fit_first_call(self, classes)
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} needs all rows at once. Give partial_fit "
-                "the weights as a dict, such as those of compute_class_weight for a sample."
-            )
         data = check_training_data(
             self,
             X,
@@ -429,6 +414,24 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self._write(net, solver, data.is_tensor)
         self.weight_seen_ = weight_seen.item()
         return self
+
+    def _check_partial(self, X: Any) -> None:
+        """Refuse what needs all rows at once."""
+        if isinstance(X, (Dataset, DataLoader)):
+            raise ValueError(
+                f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
+                "loader, or use fit."
+            )
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping=True: that is for fit, not for partial_fit, which sees a part."
+            )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all rows at once. Give partial_fit "
+                "the weights as a dict, such as those of compute_class_weight for a sample."
+            )
+        check_callbacks(self.callbacks, resumes=False)
 
     @property
     def history_(self) -> History:
@@ -476,55 +479,3 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
                 "Set warm_start=False or use a new estimator."
             )
         return self._coef(rows.device)[:, : rows.n_features + self.fit_intercept]
-
-    def _warn_unless_minimum(self, net: LogisticNet, rows: TrainingSet) -> None:
-        """Warn if the fit was cut short or if there is no minimiser."""
-        if isinstance(net, MiniBatchNet):
-            losses = [row["train_loss"] for row in net.history if "train_loss" in row]
-            if losses and not losses[-1] <= 2 * losses[0] + 1:
-                _warn(
-                    f"The mean loss rose from {losses[0]:.3g} to {losses[-1]:.3g}: training "
-                    f"diverges with lr={net.lr:g}. Use a smaller lr, or scale the columns of X "
-                    "(sklearn.preprocessing.StandardScaler)."
-                )
-            elif (
-                self.tol is not None and not net.is_finished and len(net.history) == net.max_epochs
-            ):
-                _warn(
-                    f"The loss still changed by more than tol={self.tol:g} after max_iter="
-                    f"{net.max_epochs} epochs of {self.solver_}. Raise max_iter, or set tol=None "
-                    "to make so many epochs and no warning."
-                )
-            return
-        summary = (
-            f"after {self.n_iter_[0]} iterations of {self.solver_} the gradient norm is "
-            f"{self.optimality_:.2e} (tol={self.tol:g})"
-        )
-        if np.isposinf(self.C) and isinstance(rows, RowBlocks):
-            objective = net.criterion_.objective(rows.blocks)
-            if objective.is_separated(objective.at(net.module_.coef.detach())):
-                _warn(
-                    f"The classes are separable and C={self.C}: the loss has no minimiser, and "
-                    f"the coefficients grow with every iteration; {summary}. "
-                    "Use a finite C."
-                )
-                return
-        if net.optimizer_.is_converged:
-            return
-        if net.optimizer_.is_finished:
-            dtype = str(net.module_.coef.dtype).removeprefix("torch.")
-            _warn(
-                f"No further progress is possible in {dtype}: {summary}. "
-                "Scale the columns of X (sklearn.preprocessing.StandardScaler), pass float64 or "
-                "raise tol."
-            )
-        elif len(net.history) == net.max_epochs:
-            _warn(
-                f"The fit did not converge: {summary}. Raise max_iter (now {net.max_epochs}) or "
-                "scale the columns of X (sklearn.preprocessing.StandardScaler)."
-            )
-
-
-def _warn(message: str) -> None:
-    """Issue a ConvergenceWarning at the line that called ``fit``."""
-    warnings.warn(message, ConvergenceWarning, stacklevel=7)

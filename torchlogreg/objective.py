@@ -43,7 +43,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,11 +50,9 @@ from torch import Tensor
 
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
+from torchlogreg.points import Numbers, Point, Trial
 from torchlogreg.products import chunks
 from torchlogreg.rows import RowBlock, by_block
-
-Numbers = Any
-"""One number for each problem, shape (B,): a NumPy array on the host, or a tensor."""
 
 SUBSAMPLE = 10
 """One row of so many is in a subsample."""
@@ -65,49 +62,6 @@ ROWS_A_COLUMN = 1000
 
 LARGE_ENTRIES = 2**20
 """Fewest entries of X with which time goes into the products with X rather than into the calls."""
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """The objective at some coefficients."""
-
-    coef: Tensor
-    """Coefficients (B, R, D)."""
-
-    value: Numbers
-    """Objective of each problem."""
-
-    penalty: Numbers
-    """The penalty's part of it."""
-
-    grad: Tensor
-    """Gradient (B, R, D)."""
-
-    eta: Sequence[Tensor]
-    """Linear predictor (B, R, n), block by block."""
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """The objective restricted to a line, at one step length."""
-
-    step: Numbers
-    """Step length of each problem."""
-
-    value: Numbers
-    """Objective of each problem."""
-
-    penalty: Numbers
-    """The penalty's part of it."""
-
-    slope: Numbers
-    """Derivative of the objective along the line of each problem."""
-
-    eta: Sequence[Tensor]
-    """Linear predictor (B, R, n), block by block."""
-
-    residual: Sequence[Tensor]
-    """Weighted residual (B, R, n), block by block."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,10 @@ import math
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback
 from torch import Tensor
 
 from torchlogreg.batches import RowBlocks, TrainingSet
-from torchlogreg.callbacks import Checkpoint, Progress
+from torchlogreg.callbacks import check_callbacks
 from torchlogreg.modules import module_class
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
@@ -47,7 +46,7 @@ def make_net(
         If a parameter does not suit the solver or the data.
     """
     penalty = make_penalty(estimator, rows, rows.weight_sum)
-    callbacks = _check_callbacks(estimator)
+    callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
         "module__n_outputs": rows.family.n_outputs(n_classes),
@@ -60,11 +59,11 @@ def make_net(
         "optimizer": solver.optimizer,
         **{f"optimizer__{name}": value for name, value in solver.options.items()},
         "max_epochs": solver.max_iter if estimator.max_iter is None else estimator.max_iter,
-        "callbacks": callbacks,
+        "callbacks": callbacks or "disable",
         "device": str(rows.device),
     }
     if solver.is_exact:
-        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks != "disable"))
+        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks))
         net_class: type[LogisticNet] = FullBatchNet
     else:
         arguments |= _mini_batch_arguments(estimator, solver, rows, penalty)
@@ -199,31 +198,3 @@ def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
             f"{bound} in {rows.dtype}. Scale the columns of X, or give lr."
         )
     return 1 / bound
-
-
-def _check_callbacks(estimator: Any) -> list[Any] | str:
-    """Return the parameter ``callbacks`` as skorch wants it, and a progress bar if wished."""
-    callbacks = list(estimator.callbacks or [])
-    for callback in callbacks:
-        if not isinstance(_instance(callback), Callback):
-            raise ValueError(
-                f"callbacks={estimator.callbacks!r} has the entry {callback!r}; instances of "
-                "skorch.callbacks.Callback, or pairs of a name and one, are accepted."
-            )
-    # A checkpoint is read before the others begin: learning rates follow from its history.
-    callbacks.sort(key=lambda callback: not isinstance(_instance(callback), Checkpoint))
-    if estimator.verbose:
-        callbacks.append(Progress())
-    return callbacks or "disable"
-
-
-def has_checkpoint(estimator: Any) -> bool:
-    """Whether one of the callbacks is a checkpoint."""
-    return any(
-        isinstance(_instance(callback), Checkpoint) for callback in estimator.callbacks or []
-    )
-
-
-def _instance(callback: Any) -> Any:
-    """Return the callback of a pair of its name and itself."""
-    return callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback

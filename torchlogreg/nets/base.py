@@ -79,9 +79,18 @@ class LogisticNet(skorch.NeuralNet):
         """Whether the last epoch was good enough."""
 
     @property
+    def is_out_of_epochs(self) -> bool:
+        """Whether training has ended for want of epochs."""
+        return not self.is_finished and len(self.history) == self.max_epochs
+
+    @property
     @abstractmethod
     def optimality(self) -> float:
         """Gradient norm: the largest absolute value after the last epoch."""
+
+    @abstractmethod
+    def shortfall(self) -> str | None:
+        """Say why the result may not be the minimiser; None if training went as it should."""
 
     @property
     def suboptimality(self) -> float:

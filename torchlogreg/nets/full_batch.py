@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchlogreg.batches import WholeBatch
 from torchlogreg.nets.base import LogisticNet
+from torchlogreg.penalties import NoPenalty
 
 
 class FullBatchNet(LogisticNet):
@@ -56,10 +57,42 @@ class FullBatchNet(LogisticNet):
 
     def conclude(self) -> None:
         """Let the optimizer check its result and forget the data."""
-        self.optimizer_.certify(self.objective_)
+        objective = self.objective_
+        self.optimizer_.certify(objective)
         self._record()
+        has_penalty = not isinstance(self.criterion_.penalty, NoPenalty)
+        self.is_separated_ = not has_penalty and objective.is_separated(
+            objective.at(self.module_.coef.detach())
+        )
         self.optimizer_.release()
         del self.objective_
+
+    def shortfall(self) -> str | None:
+        """Say what has kept the gradient above ``tol``, or that there is no minimiser."""
+        optimizer = self.optimizer_
+        summary = (
+            f"after {len(self.history)} iterations of {type(optimizer).__name__} the gradient "
+            f"norm is {self.optimality:.2e} (tol={optimizer.defaults['tol']:g})"
+        )
+        if self.is_separated_:
+            return (
+                f"The classes are separable and C=inf: the loss has no minimiser, and the "
+                f"coefficients grow with every iteration; {summary}. Use a finite C."
+            )
+        if optimizer.is_converged:
+            return None
+        if self.is_out_of_epochs:
+            return (
+                f"The fit did not converge: {summary}. Raise max_iter (now {self.max_epochs}) or "
+                "scale the columns of X (sklearn.preprocessing.StandardScaler)."
+            )
+        if self.is_finished:
+            dtype = str(self.module_.coef.dtype).removeprefix("torch.")
+            return (
+                f"No further progress is possible in {dtype}: {summary}. Scale the columns of X "
+                "(sklearn.preprocessing.StandardScaler), pass float64 or raise tol."
+            )
+        return None  # a callback has ended it
 
     def _logits(self) -> Tensor:
         """Logits (n, R) after the iteration, which the optimizer has at hand."""

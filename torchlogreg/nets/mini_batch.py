@@ -146,6 +146,23 @@ class MiniBatchNet(LogisticNet):
         """Forget the rows held out."""
         self.valid_set = None
 
+    def shortfall(self) -> str | None:
+        """Say that the loss has risen, or was still changing in the last epoch."""
+        losses = [row["train_loss"] for row in self.history if "train_loss" in row]
+        if losses and not losses[-1] <= 2 * losses[0] + 1:
+            return (
+                f"The mean loss rose from {losses[0]:.3g} to {losses[-1]:.3g}: training diverges "
+                f"with lr={self.lr:g}. Use a smaller lr, or scale the columns of X "
+                "(sklearn.preprocessing.StandardScaler)."
+            )
+        if self.tol is not None and self.is_out_of_epochs:
+            return (
+                f"The loss still changed by more than tol={self.tol:g} after max_iter="
+                f"{self.max_epochs} epochs of {type(self.optimizer_).__name__}. Raise max_iter, "
+                "or set tol=None to make so many epochs and no warning."
+            )
+        return None
+
     def _validate(self, iterator: Any) -> None:
         """Record loss and accuracy on the rows held out."""
         ((dataset, codes),) = iterator

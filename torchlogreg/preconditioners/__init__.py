@@ -1,0 +1,25 @@
+r"""Preconditioners: approximate inverses of the Hessian, estimated from a sample of the rows.
+
+L-BFGS needs hundreds of iterations where the columns of X are correlated or of different
+scales. It needs a few dozen if its initial matrix is close to the inverse of the Hessian.
+:func:`sampled_inverse_hessian` chooses the form. Shapes follow the legend in
+:mod:`torchlogreg.objective`, and m is the number of rows in the sample.
+
+==================  ==================================  ========================================
+form                when                                what it keeps
+==================  ==================================  ========================================
+:class:`Blocks`     it fits, and costs some passes      a D x D matrix for every output
+:class:`Kronecker`  there are too many outputs for it   an R x R and a D x D matrix
+none                D x D costs too much, or n < D      --
+==================  ==================================  ========================================
+
+Rows are drawn with probabilities proportional to their leverage in the Hessian and weighted by the
+inverse: the estimate is unbiased, and the rows that matter are in it, such as those with rare
+features. The diagonal is made exact, which costs one pass over the data.
+"""
+
+from torchlogreg.preconditioners.blocks import Blocks
+from torchlogreg.preconditioners.choice import sampled_inverse_hessian
+from torchlogreg.preconditioners.kronecker import Kronecker
+
+__all__ = ["Blocks", "Kronecker", "sampled_inverse_hessian"]
