@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.datasets import load_mnist
+from torchlogreg.plotting import CoefficientImageDisplay
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 OUTPUT = Path("demo-output")
 
@@ -69,12 +69,8 @@ def draw_iris(X, y, features, classes):
 
 def draw_templates(X, y):
     """Save the weights of every digit as a picture, with one symmetric scale."""
-    coef = TorchLogisticRegression(C=0.01).fit(X, y).coef_
-    figure, axes = plt.subplots(2, 5, figsize=(8, 3.9), layout="constrained")
-    limit = np.abs(coef).max()
-    for digit, ax in enumerate(axes.flat):
-        ax.imshow(coef[digit].reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
-        ax.set(title=str(digit), xticks=[], yticks=[])
+    model = TorchLogisticRegression(C=0.01).fit(X, y)
+    figure = CoefficientImageDisplay.from_estimator(model).figure_
     figure.suptitle("Weights of the pixels: red speaks for the digit, blue against it")
     figure.savefig(OUTPUT / "digit-templates.png", dpi=100)
 

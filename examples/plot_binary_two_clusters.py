@@ -15,6 +15,7 @@ from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.model_selection import train_test_split
 
 from torchlogreg import TorchLogisticRegression
+from torchlogreg.plotting import LossCurveDisplay
 
 X, y = make_blobs(300, centers=[(-2, -1), (2.5, 2)], cluster_std=0.8, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=1 / 3, random_state=0)
@@ -46,9 +47,9 @@ for name, model in [("SGD", sgd), ("exact", exact)]:
 # %%
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-left.loglog(np.arange(1, sgd.n_iter_[0] + 1), sgd.history_[:, "train_loss"], label="SGD, lr 0.01")
+LossCurveDisplay.from_estimator(sgd, ax=left, name="SGD, lr 0.01")
 left.axhline(exact.history_[-1, "train_loss"], color="k", linestyle=":", label="the minimum")
-left.set(xlabel="epoch", ylabel="loss", title="Loss curve")
+left.set(xscale="log", yscale="log", title="Loss curve")
 left.legend()
 
 DecisionBoundaryDisplay.from_estimator(

@@ -13,6 +13,7 @@ from torchvision.transforms import ToTensor
 
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.datasets import data_root, load_mnist
+from torchlogreg.plotting import CoefficientImageDisplay
 
 data = load_mnist()  # finds or downloads it
 digits = MNIST(data_root(), train=True, transform=ToTensor())
@@ -42,10 +43,5 @@ print(f"exact solver:      test accuracy {exact.score(data.X_test, data.y_test):
 # %%
 # Each row of ``coef_`` is a picture of what speaks for its digit (red) and against it (blue).
 
-fig, axes = plt.subplots(2, 5, figsize=(9, 4), layout="constrained")
-for digit, ax in enumerate(axes.flat):
-    template = model.coef_[digit].reshape(28, 28)
-    limit = abs(template).max()
-    ax.imshow(template, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    ax.set(title=str(digit), xticks=[], yticks=[])
+CoefficientImageDisplay.from_estimator(model)
 plt.show()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,17 @@ from torchlogreg.solvers import SOLVERS, Solver, resolve, takes_batches
 from torchlogreg.training_sets import from_arrays, from_loader, part_of_stream
 from torchlogreg.validation import check_training_data, outgoing
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class _Decorator(Protocol):
+    """Returns a method of the same type, which the decorators of scikit-learn do not say."""
+
+    def __call__(self, method: _Method, /) -> _Method: ...
+
+
+_checks_parameters: _Decorator = _fit_context(prefer_skip_nested_validation=True)
+
 
 def _takes_batches(estimator: TorchLogisticRegression) -> bool:
     """Whether there is a partial_fit; the error that hasattr takes for a no."""
@@ -40,6 +51,9 @@ def _takes_batches(estimator: TorchLogisticRegression) -> bool:
             f"solver={estimator.solver!r}. Use 'sgd', 'adam', 'adamw' or a class of torch.optim."
         )
     return True
+
+
+_for_batches: _Decorator = available_if(_takes_batches)
 
 
 class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
@@ -256,7 +270,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self.net_params = net_params
 
     # Within torch.inference_mode, parameters would not know of their changes.
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_checks_parameters
     @torch.inference_mode(False)
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
@@ -298,8 +312,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         with self._unchanged_on_error():
             return self._fit(X, y, sample_weight, classes)
 
-    @available_if(_takes_batches)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_for_batches
+    @_checks_parameters
     @torch.inference_mode(False)
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ class LogisticClassifierMixin(ClassifierMixin):
     classes_: np.ndarray
     fit_intercept: bool
 
+    @overload
+    def decision_function(self, X: Tensor) -> Tensor: ...
+    @overload
+    def decision_function(self, X: Any) -> np.ndarray: ...
     def decision_function(self, X: Any) -> Any:
         """Return the logits.
 
@@ -68,6 +72,10 @@ class LogisticClassifierMixin(ClassifierMixin):
             return torch.from_numpy(self.classes_).to(codes.device)[codes]
         return self.classes_[as_numpy(codes)]
 
+    @overload
+    def predict_proba(self, X: Tensor) -> Tensor: ...
+    @overload
+    def predict_proba(self, X: Any) -> np.ndarray: ...
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes.
 
@@ -83,6 +91,10 @@ class LogisticClassifierMixin(ClassifierMixin):
         """
         return self._predict(X, lambda family, eta: family.proba(eta))
 
+    @overload
+    def predict_log_proba(self, X: Tensor) -> Tensor: ...
+    @overload
+    def predict_log_proba(self, X: Any) -> np.ndarray: ...
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of the probabilities of the classes.
 
