@@ -3,6 +3,6 @@
 from torchlogreg.logistic import TorchLogisticRegression
 from torchlogreg.modules import BinaryLogistic, MultinomialLogistic
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = ["BinaryLogistic", "MultinomialLogistic", "TorchLogisticRegression", "__version__"]

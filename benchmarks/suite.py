@@ -1,0 +1,79 @@
+"""What the documentation shows: ``python -m benchmarks.suite`` measures it anew.
+
+    python -m benchmarks.suite             # everything: the better part of an hour
+    python -m benchmarks.suite mnist raw   # a choice
+
+Every entry of :data:`SUITE` is a run of ``python -m benchmarks``, in a process of its own, whose
+JSON goes to ``published/<name>.json``. ``make docs`` makes the benchmark page from these files.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PUBLISHED = Path(__file__).parent / "published"
+
+SUITE = {
+    "mnist": ["table", "--datasets", "mnist"],
+    "mnist_float64": [
+        "table",
+        "--datasets",
+        "mnist_float64",
+        "--competitors",
+        "torchlogreg",
+        "sklearn max_iter=1000",
+    ],
+    "mnist_tight": [
+        "table",
+        "--datasets",
+        "mnist",
+        "--competitors",
+        "torchlogreg",
+        "sklearn tol=1e-6",
+    ],
+    "small": ["table", "--datasets", "iris", "wine", "breast_cancer", "digits"],
+    "raw": [
+        "table",
+        "--datasets",
+        "wine_raw",
+        "breast_cancer_raw",
+        "--competitors",
+        "torchlogreg",
+        "sklearn",
+        "sklearn max_iter=10000",
+        "intelex max_iter=1000",
+        "torch.optim.LBFGS",
+    ],
+    "synthetic": ["table", "--datasets", "tall", "wide", "sparse", "many_classes"],
+    "probe": ["table", "--datasets", "probe"],
+    "memory": ["memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"],
+    "growth": ["growth"],
+    "curves": [
+        "curves",
+        "--datasets",
+        "mnist",
+        "digits",
+        "many_classes",
+        "wide",
+        "wine_raw",
+        "breast_cancer_raw",
+    ],
+    "epochs": ["epochs", "--datasets", "mnist", "iris"],
+    "stream": ["stream"],
+}
+
+
+def main(names):
+    """Run these entries, or all of them."""
+    unknown = set(names) - set(SUITE)
+    if unknown:
+        sys.exit(f"There is no {sorted(unknown)} in the suite; it has {list(SUITE)}.")
+    for name in names or SUITE:
+        print(f"\n== {name}", flush=True)
+        output = PUBLISHED / f"{name}.json"
+        command = [sys.executable, "-m", "benchmarks", *SUITE[name], "--output", str(output)]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
