@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test test-oldest lint format bench docs package clean
 
 help:
 	@echo "make demo    fit Iris, digits and MNIST next to scikit-learn, draw two pictures"
@@ -12,6 +12,8 @@ help:
 	@echo "make format  let ruff rewrite the code"
 	@echo "make bench   time against scikit-learn, intelex and torch.optim.LBFGS"
 	@echo "make docs    build the HTML documentation into docs/_build/html"
+	@echo "make package build wheel and source archive, install each, try it"
+	@echo "make test-oldest  the test suite with the oldest versions that are allowed"
 
 # One stamp a set of extras; a stamp is renewed when pyproject.toml changes.
 .venv/.installed-%: pyproject.toml
@@ -24,7 +26,12 @@ demo: .venv/.installed-datasets,plot
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
+
+test-oldest:
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[dev]'
+	.venv-oldest/bin/python -m pytest
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check
@@ -37,10 +44,20 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format
 
 bench: .venv/.installed-bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.suite
 
 docs: .venv/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+package: .venv/.installed-dev
+	rm -rf dist build/environment
+	$(BIN)/python -m build
+	$(PYTHON) -m venv build/environment
+	for archive in dist/*.whl dist/*.tar.gz; do \
+		build/environment/bin/python -m pip install --quiet --force-reinstall --no-deps $$archive && \
+		build/environment/bin/python -m pip install --quiet $$archive && \
+		(cd build && environment/bin/python ../tests/smoke.py environment) || exit 1; \
+	done
+
 clean:
-	rm -rf .venv build dist docs/_build docs/auto_examples docs/sg_execution_times.rst demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oldest build dist docs/_build docs/auto_examples docs/_generated docs/api/generated docs/api/backreferences docs/sg_execution_times.rst demo-output .mypy_cache .pytest_cache .ruff_cache

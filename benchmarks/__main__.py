@@ -15,6 +15,7 @@ from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
 from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
+from benchmarks.solver_choice import solver_choice
 from benchmarks.stream import stream
 
 HEADERS = {
@@ -100,6 +101,14 @@ def measure_epochs(options, output):
     return records
 
 
+def measure_solvers(options, output):
+    """Time of both exact solvers on data of all shapes."""
+    records = solver_choice(options.C)
+    keys = ["dataset", "n", "n_coef", "solver", "is_auto", "seconds", "iterations"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
 def measure_stream(options, output):
     """Memory after every chunk of a stream of 10 GB."""
     records = stream()
@@ -116,6 +125,7 @@ PARTS = {
     "memory": measure_memory,
     "growth": measure_growth,
     "epochs": measure_epochs,
+    "solvers": measure_solvers,
     "stream": measure_stream,
 }
 

@@ -1,18 +1,30 @@
-"""Tables for the documentation: ``python -m benchmarks.report FILE.json ... > docs/tables.rst``.
+"""What the documentation and the README show of the published runs.
 
-The files are those that ``python -m benchmarks`` writes; every file gives a table. The environment
-is that of the first.
+    python -m benchmarks.report FOLDER     # tables and the picture for the documentation
+    python -m benchmarks.report --readme   # the table and the picture of the README
+
+Everything is made from ``published/*.json``, which ``python -m benchmarks.suite`` writes.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from tabulate import tabulate
+
+from benchmarks.curves import plot
+from benchmarks.suite import PUBLISHED
+
+README = Path(__file__).parent.parent / "README.md"
+PICTURE = README.parent / "docs" / "_static" / "mnist.png"
+TABLE_BEGIN = "<!-- table: made by python -m benchmarks.report --readme -->\n"
+TABLE_END = "<!-- end of table -->"
+
 KINDS = {
     "loop": ["dataset", "loop", "batch_size", "milliseconds_epoch", "times_by_hand"],
     "peak": ["dataset", "competitor", "peak_mb", "peak_x"],
     "varied": ["varied", "n", "d", "n_classes", "competitor", "milliseconds", "objective"],
-    "suboptimality": [
+    "test_accuracy": [
         "dataset",
         "competitor",
         "milliseconds",
@@ -51,17 +63,79 @@ FORMATS = {
     "objective": "{:.6f}",
 }
 
+OURS = "torchlogreg"
+
+AS_GOOD = 1e-3
+"""Who comes as close to our objective, relatively, is taken to have solved the same problem."""
+
+
+def published(name):
+    """Results of a run of the suite."""
+    return json.loads((PUBLISHED / f"{name}.json").read_text())
+
 
 def table(records):
-    """Return a list-table of reStructuredText."""
+    """Table of records in reStructuredText."""
     columns = next(columns for key, columns in KINDS.items() if key in records[0])
     ours = {r["dataset"]: r["seconds"] for r in records if _is_ours(r) and "dataset" in r}
-    lines = [".. list-table::", "    :header-rows: 1", ""]
-    lines += _row([HEADERS.get(column, column) for column in columns])
+    rows = []
     for record in records:
         cells = _derived(record, ours)
-        lines += _row([FORMATS.get(c, "{}").format(cells[c]) for c in columns])
-    return "\n".join(lines)
+        rows.append([FORMATS.get(column, "{}").format(cells[column]) for column in columns])
+    headers = [HEADERS.get(column, column) for column in columns]
+    return tabulate(rows, headers, tablefmt="rst", disable_numparse=True)
+
+
+def comparison(*names, tablefmt):
+    """Table of our time next to the fastest competitor that solves the same problem as well.
+
+    Wins and losses alike: what counts is who is at most :data:`AS_GOOD` above our objective,
+    whatever its settings.
+    """
+    records = [record for name in names for record in published(name)["records"]]
+    rows = []
+    for dataset in dict.fromkeys(record["dataset"] for record in records):
+        here = [record for record in records if record["dataset"] == dataset]
+        ours = next(record for record in here if _is_ours(record))
+        limit = (1 + AS_GOOD) * ours["objective"]
+        others = [r for r in here if not _is_ours(r)]
+        rivals = [record for record in others if record["objective"] <= limit]
+        default = next(record for record in others if record["competitor"] == "sklearn")
+        excess = (default["objective"] - ours["objective"]) / ours["objective"]
+        row = [dataset, f"{1e3 * ours['seconds']:,.1f}", f"{1e3 * default['seconds']:,.1f}"]
+        row.append(f"{excess:+.1%}" if abs(excess) >= 0.0005 else "0")
+        if rivals:
+            best = min(rivals, key=lambda record: record["seconds"])
+            row += [best["competitor"], f"{1e3 * best['seconds']:,.1f}"]
+            row.append(f"{best['seconds'] / ours['seconds']:.2f}")
+        else:
+            row += ["none", "", ""]
+        rows.append(row)
+    headers = [
+        "data set",
+        "torchlogreg / ms",
+        "sklearn, defaults / ms",
+        "its objective",
+        "fastest as good",
+        "ms",
+        "times ours",
+    ]
+    align = ("left", "right", "right", "right", "left", "right", "right")
+    return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True, colalign=align)
+
+
+def solver_table(records):
+    """Table of both exact solvers, with the iterations in brackets and the choice of "auto"."""
+    rows = {}
+    for r in records:
+        row = rows.setdefault(r["dataset"], [r["dataset"], f"{r['n']:,}", r["n_coef"]])
+        if len(row) == 3:
+            row.append(f"{r['n'] * r['n_coef'] ** 2:.0e}")
+        mark = "**" if r["is_auto"] else ""
+        row.append(f"{mark}{1e3 * r['seconds']:,.1f}{mark} ({r['iterations']})")
+    solvers = [f'"{name}"' for name in dict.fromkeys(record["solver"] for record in records)]
+    headers = ["data", "n", "P", "n P²", *solvers]
+    return tabulate(rows.values(), headers, tablefmt="rst", disable_numparse=True)
 
 
 def environment_line(environment):
@@ -73,8 +147,57 @@ def environment_line(environment):
     return f"Python {environment['python']}, {', '.join(packages)}; {system}."
 
 
+def write(folder):
+    """Write a table for every published run, the comparison, and the picture of the curves."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(PUBLISHED.glob("*.json")):
+        results = json.loads(path.read_text())
+        if path.stem == "curves":
+            plot(results["records"], folder / "curves.png")
+            text = ""
+        elif path.stem in PAGES:
+            text = PAGES[path.stem](results["records"]) + "\n\n"
+        else:
+            text = table(results["records"]) + "\n\n"
+        text += f"*{environment_line(results['environment'])}*\n"
+        (folder / f"{path.stem}.inc").write_text(text)
+    (folder / "comparison.inc").write_text(
+        comparison("small", "raw", "synthetic", "probe", "mnist", tablefmt="rst") + "\n"
+    )
+
+
+def stream_line(records):
+    """Sentence on the memory that a stream takes."""
+    later = [record["resident"] for record in records[5:]]
+    total = sum(record["megabytes"] for record in records) / 1e3
+    return (
+        f"{len(records)} chunks, {total:.1f} GB in all: after the fifth chunk the resident memory "
+        f"of the process is between {min(later):.1f} and {max(later):.1f} MB."
+    )
+
+
+PAGES = {"stream": stream_line, "solvers": solver_table}
+"""How runs are shown that are not a table of records."""
+
+
+def readme_table():
+    """Table of times for the README."""
+    return comparison("small", "raw", "synthetic", "mnist", tablefmt="github")
+
+
+def write_readme():
+    """Bring the README up to date."""
+    text = README.read_text()
+    before, rest = text.split(TABLE_BEGIN)
+    _, after = rest.split(TABLE_END)
+    README.write_text(f"{before}{TABLE_BEGIN}\n{readme_table()}\n\n{TABLE_END}{after}")
+    mnist = [record for record in published("curves")["records"] if record["dataset"] == "mnist"]
+    plot(mnist, PICTURE)
+
+
 def _is_ours(record):
-    return record.get("competitor") == "torchlogreg" and "seconds" in record
+    return record.get("competitor") == OURS and "seconds" in record
 
 
 def _derived(record, ours):
@@ -88,17 +211,8 @@ def _derived(record, ours):
     return cells
 
 
-def _row(cells):
-    return [f"    {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
-
-
-def main(paths):
-    """Print the tables of some files."""
-    results = [json.loads(Path(path).read_text()) for path in paths]
-    print(environment_line(results[0]["environment"]))
-    for result in results:
-        print("\n" + table(result["records"]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:] == ["--readme"]:
+        write_readme()
+    else:
+        write(*sys.argv[1:])

@@ -59,6 +59,7 @@ SUITE = {
         "breast_cancer_raw",
     ],
     "epochs": ["epochs", "--datasets", "mnist", "iris"],
+    "solvers": ["solvers"],
     "stream": ["stream"],
 }
 

@@ -1,0 +1,40 @@
+"""A small program of a user, for the type checker: see test_package.py."""
+
+from typing import assert_type
+
+import numpy as np
+import torch
+
+from torchlogreg import BinaryLogistic, TorchLogisticRegression
+from torchlogreg.callbacks import Checkpoint, Progress
+from torchlogreg.datasets import load_mnist
+from torchlogreg.plotting import CoefficientImageDisplay, LossCurveDisplay
+
+
+def train(X: np.ndarray, y: np.ndarray) -> TorchLogisticRegression:
+    model = TorchLogisticRegression(
+        C=10, class_weight="balanced", device="cpu", callbacks=[Progress(), Checkpoint("fit.pt")]
+    )
+    return model.fit(X, y, sample_weight=np.ones(len(y)))
+
+
+def stream(X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    model = TorchLogisticRegression(solver=torch.optim.NAdam, lr=0.1)
+    model.partial_fit(X, y, classes=[0, 1])
+    assert_type(model.predict_proba(X), torch.Tensor)
+    return model.decision_function(X)
+
+
+def report(model: TorchLogisticRegression, X: np.ndarray, y: np.ndarray) -> str:
+    assert_type(model.predict_proba(X), np.ndarray)
+    assert_type(model.optimality_, float)
+    assert_type(model.score(X, y), float)
+    head: torch.nn.Module = model.module_
+    LossCurveDisplay.from_estimator(model, x="seconds").plot(y="optimality")
+    CoefficientImageDisplay.from_estimator(model, image_shape=(28, 28))
+    return f"{model.solver_}: {model.n_iter_[0]} iterations, {head}, {BinaryLogistic(3).weight}"
+
+
+def main() -> None:
+    data = load_mnist()
+    print(report(train(data.X_train, data.y_train), data.X_test, data.y_test))
