@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-oldest lint format bench docs package clean
+.PHONY: help demo test test-oldest lint format bench docs linkcheck package clean
 
 help:
 	@echo "make demo    fit Iris, digits and MNIST next to scikit-learn, draw two pictures"
@@ -12,6 +12,7 @@ help:
 	@echo "make format  let ruff rewrite the code"
 	@echo "make bench   time against scikit-learn, intelex and torch.optim.LBFGS"
 	@echo "make docs    build the HTML documentation into docs/_build/html"
+	@echo "make linkcheck  follow every link within it, to the anchor"
 	@echo "make package build wheel and source archive, install each, try it"
 	@echo "make test-oldest  the test suite with the oldest versions that are allowed"
 
@@ -48,6 +49,9 @@ bench: .venv/.installed-bench
 
 docs: .venv/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+linkcheck: docs
+	$(BIN)/linkchecker --config docs/linkcheckerrc docs/_build/html/index.html
 
 package: .venv/.installed-dev
 	rm -rf dist build/environment

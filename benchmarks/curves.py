@@ -60,7 +60,7 @@ def plot(records, path):
     figure, axes = plt.subplots(
         n_rows,
         n_columns,
-        figsize=(4 * n_columns, 3.4 * n_rows),
+        figsize=(4 * n_columns if n_columns > 1 else 6.4, 3.4 * n_rows),
         squeeze=False,
         layout="constrained",
     )
@@ -79,7 +79,7 @@ def plot(records, path):
         ax.grid(alpha=0.3)
     for ax in axes[:, 0]:
         ax.set_ylabel("objective above the lowest")
-    axes[0, 0].legend(fontsize="small", loc="lower left")
+    axes[0, 0].legend(fontsize="small")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     plt.close(figure)

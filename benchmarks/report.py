@@ -103,7 +103,7 @@ def comparison(*names, tablefmt):
         default = next(record for record in others if record["competitor"] == "sklearn")
         excess = (default["objective"] - ours["objective"]) / ours["objective"]
         row = [dataset, f"{1e3 * ours['seconds']:,.1f}", f"{1e3 * default['seconds']:,.1f}"]
-        row.append(f"{excess:+.1%}" if abs(excess) >= 0.0005 else "0")
+        row.append(f"{excess:+.1%}" if abs(excess) >= 0.0005 else "same")
         if rivals:
             best = min(rivals, key=lambda record: record["seconds"])
             row += [best["competitor"], f"{1e3 * best['seconds']:,.1f}"]
@@ -115,7 +115,7 @@ def comparison(*names, tablefmt):
         "data set",
         "torchlogreg / ms",
         "sklearn, defaults / ms",
-        "its objective",
+        "objective",
         "fastest as good",
         "ms",
         "times ours",

@@ -32,6 +32,7 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -47,7 +48,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "backreferences_dir": "api/backreferences",
     "doc_module": ("torchlogreg",),
-    "reference_url": {"torchlogreg": None},
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -56,6 +56,8 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_theme_options = {
     "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "footer_start": ["copyright"],

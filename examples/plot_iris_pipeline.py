@@ -6,8 +6,10 @@ A scaler and our classifier in one pipeline, the strength of the penalty by cros
 the certificate of the optimum, and the fitted model as a torch module.
 """
 
+import matplotlib.pyplot as plt
 import torch
 from sklearn.datasets import load_iris
+from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -37,3 +39,9 @@ print("gradient norm:", model.optimality_)
 scaled = torch.from_numpy(search.best_estimator_[0].transform(X_test[:3]))
 print(model.module_)
 print(torch.softmax(model.module_(scaled), dim=-1))
+
+# %%
+# scikit-learn's displays take the whole search.
+ConfusionMatrixDisplay.from_estimator(search, X_test, y_test, cmap="Blues", colorbar=False)
+plt.title(f"Iris: test accuracy {search.score(X_test, y_test):.3f}")
+plt.show()
