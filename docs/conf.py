@@ -44,6 +44,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_" if has_mnist else r"/plot_(?!mnist)",
     "ignore_pattern": r"demo\.py",
+    "capture_repr": (),
     "min_reported_time": 10**6,
     "remove_config_comments": True,
     "backreferences_dir": "api/backreferences",
