@@ -1,6 +1,7 @@
 """Callbacks: skorch's work with every solver, and ours show progress and keep checkpoints."""
 
 import json
+import pickle
 import signal
 
 import numpy as np
@@ -96,7 +97,8 @@ def test_the_net_predicts_for_arrays(solver):
 def test_silent_by_default_and_a_bar_if_wished(solver, capfd):
     estimator(solver).fit(X, Y)
     assert capfd.readouterr() == ("", "")
-    estimator(solver, verbose=1).fit(X, Y)
+    model = estimator(solver, verbose=1).fit(X, Y)
+    assert (pickle.loads(pickle.dumps(model)).predict(X) == model.predict(X)).all()
     out, err = capfd.readouterr()
     assert out == ""
     assert "6/6" in err

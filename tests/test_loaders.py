@@ -186,9 +186,20 @@ def with_nan():
     return DataLoader(TensorDataset(broken, Y_T), 10)
 
 
+class Ragged(Stream):
+    def __iter__(self):
+        return iter([(torch.ones(10, 4), Y_T[:10]), (torch.ones(10, 3), Y_T[:10])])
+
+
 @pytest.mark.parametrize(
     ("data", "arguments", "message"),
     [
+        (TensorDataset(X_T.to(torch.complex64), Y_T), {}, "dtype torch.complex64: real numbers"),
+        (
+            DataLoader(Ragged(), batch_size=None),
+            {"classes": [0, 1, 2]},
+            "A batch has 3 features, the first one had 4",
+        ),
         (DataLoader(Unlabelled(), 5), {"classes": [0, 1]}, "not a pair of features and labels"),
         (DataLoader(TensorDataset(X_T[:0], Y_T[:0]), 5), {"classes": [0, 1]}, "is empty"),
         (Stream(0), {"classes": [0, 1, 2]}, "is empty"),

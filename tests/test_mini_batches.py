@@ -406,3 +406,12 @@ def test_a_stream_takes_constant_memory():
     resident = [record["resident"] for record in records]
     assert max(resident[-10:]) - max(resident[5:15]) < 50
     assert records[-1]["accuracy"] > records[0]["accuracy"]
+
+
+def test_optimizers_that_have_a_name_are_the_same_by_class():
+    by_name, by_class = (
+        TorchLogisticRegression(solver=solver, max_iter=3, tol=None).fit(X_IRIS, Y_IRIS)
+        for solver in ("sgd", torch.optim.SGD)
+    )
+    np.testing.assert_array_equal(by_name.coef_, by_class.coef_)
+    assert by_class.solver_ == "sgd"

@@ -102,6 +102,35 @@ def test_a_sample_is_as_good_as_all_rows_up_to_a_factor(form):
     assert not torch.equal(whole, sample)
 
 
+@over_forms
+def test_sparse_rows_are_sampled_as_dense_ones_are(form):
+    steps = []
+    for sparse in (False, True):
+        objective, point = at(Problem(3, 1, n_rows=5_000, sparse=sparse))
+        steps.append(form(objective, point, generator(), 100)(point.grad))
+    assert_close(*steps, rtol=1e-9, atol=1e-12)
+
+
+def test_saturated_rows_tell_nothing_of_the_outputs():
+    """Every probability is 0 or 1: a step in proportion to the gradient is all there is."""
+    objective, point = at(Problem(3, 1), 1e6 * Problem(3, 1).coef())
+    kronecker = Kronecker(objective, point, generator(), 1000)
+    assert torch.equal(kronecker.outputs[0], torch.eye(3, dtype=torch.float64))
+
+
+def test_columns_that_are_the_same_are_inverted():
+    """Without a penalty the matrix is singular: more and more is added to its diagonal."""
+    problem = Problem(2, 1, n_rows=200, n_features=4)
+    objective = problem.objective()
+    (block,) = objective.blocks
+    block.X[:, 1:4] = block.X[:, :1] * 1e3
+    objective.penalty.strength.zero_()
+    point = objective.at(torch.zeros_like(problem.coef()))
+    step = Blocks(objective, point, generator(), 1000)(point.grad)
+    assert step.isfinite().all()
+    assert (step * point.grad).sum() > 0
+
+
 def test_the_sample_follows_the_seed():
     problem = Problem(3, 1, n_rows=5_000)
     objective, point = at(problem)

@@ -136,6 +136,16 @@ def test_sparse_arrays_are_not_copied():
     np.testing.assert_array_equal(tensor.to_dense().numpy(), X)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_tensors_of_integers_give_a_float64_model(dtype):
+    X = (torch.arange(20).view(10, 2) % 3).to(dtype)
+    y = torch.arange(10) % 2
+    ours = TorchLogisticRegression().fit(X, y)
+    theirs = TorchLogisticRegression().fit(X.to(torch.float64), y)
+    assert torch.equal(ours.coef_, theirs.coef_)
+    assert ours.coef_.dtype is torch.float64
+
+
 def test_weights_multiply():
     weight = np.linspace(0.5, 2, 150)
     data = check_training_data(
