@@ -29,10 +29,13 @@ demo: .venv/.installed-datasets,plot
 test: lint
 	$(BIN)/python -m pytest --cov
 
+# Old packages next to new ones warn of each other.
+OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecationWarning
+
 test-oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[dev]'
-	.venv-oldest/bin/python -m pytest
+	.venv-oldest/bin/python -m pytest $(OLD_WARNINGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check
