@@ -28,7 +28,7 @@ from torchlogreg.families import family_of
 from torchlogreg.nets import LogisticNet
 from torchlogreg.prediction import LogisticClassifierMixin
 from torchlogreg.solvers import SOLVERS, Solver, resolve, takes_batches
-from torchlogreg.training_sets import from_arrays, from_loader, part_of_stream
+from torchlogreg.training_sets import all_rows, from_arrays, from_loader
 from torchlogreg.validation import check_training_data, outgoing
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -416,7 +416,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         solver = self._resolve(len(self.classes_), *data.X.shape)
         if not is_first:
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
-        rows = part_of_stream(self, data)
+        rows = all_rows(self, data)
         weight_seen = rows.weight_sum + (0 if is_first else self.weight_seen_)
         net = None if is_first else training.net_to_go_on(self, solver)
         if net is None:

@@ -29,14 +29,14 @@ def from_arrays(
     """
     n = data.X.shape[0]
     if is_exact:
-        return part_of_stream(estimator, data), None
+        return all_rows(estimator, data), None
     if estimator.batch_size is not None and estimator.batch_size > n:
         raise ValueError(
             f"batch_size={estimator.batch_size} is larger than the number of rows, {n}. Use {n} "
             "or fewer."
         )
     if not estimator.early_stopping:
-        return part_of_stream(estimator, data), None
+        return all_rows(estimator, data), None
     family, device = family_of(len(data.classes)), data.X.device
     train, valid = (torch.from_numpy(part) for part in _hold_out(estimator, data))
     weight, index = data.sample_weight, valid.to(device)
@@ -60,7 +60,7 @@ def from_arrays(
     return rows, valid_set
 
 
-def part_of_stream(estimator: Any, data: TrainingData) -> RowBlocks:
+def all_rows(estimator: Any, data: TrainingData) -> RowBlocks:
     """Return all of the rows as a training set."""
     family = family_of(len(data.classes))
     return RowBlocks(data.X, data.codes, data.sample_weight, family, estimator.fit_intercept)
