@@ -16,7 +16,7 @@ from benchmarks.growth import growth
 from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
-from benchmarks.stream import stream
+from benchmarks.stream import stream, summary
 
 HEADERS = {
     "dataset": "data set",
@@ -114,8 +114,7 @@ def measure_stream(options, output):
     records = stream()
     keys = ["chunk", "megabytes", "resident", "seconds", "accuracy"]
     print(tabulate([[record[key] for key in keys] for record in records[::10]], headers=keys))
-    later = [record["resident"] for record in records[5:]]
-    print(f"after the fifth chunk: {min(later):.0f} to {max(later):.0f} MB")
+    print(summary(records))
     return records
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmarks import stream
 from benchmarks.curves import plot
 from benchmarks.suite import PUBLISHED
 
@@ -167,17 +168,7 @@ def write(folder):
     )
 
 
-def stream_line(records):
-    """Sentence on the memory that a stream takes."""
-    later = [record["resident"] for record in records[5:]]
-    total = sum(record["megabytes"] for record in records) / 1e3
-    return (
-        f"{len(records)} chunks, {total:.1f} GB in all: after the fifth chunk the resident memory "
-        f"of the process is between {min(later):.1f} and {max(later):.1f} MB."
-    )
-
-
-PAGES = {"stream": stream_line, "solvers": solver_table}
+PAGES = {"stream": stream.summary, "solvers": solver_table}
 """How runs are shown that are not a table of records."""
 
 

@@ -33,8 +33,18 @@ def stream(n_chunks=CHUNKS, n_rows=ROWS):
                 "chunk": number,
                 "seconds": seconds,
                 "accuracy": model.score(X, y),
-                "megabytes": X.nbytes * (number + 1) / 1e6,
+                "megabytes": X.nbytes * (number + 1) / 1e6,  # so far
                 "resident": resident() / 1e6,
             }
         )
     return records
+
+
+def summary(records):
+    """Sentence on the memory that a stream takes, from the sixth chunk on."""
+    resident = [record["resident"] for record in records[5:]]
+    return (
+        f"{len(records)} chunks, {records[-1]['megabytes'] / 1e3:.1f} GB in all: after the fifth "
+        f"the resident memory of the process is between {min(resident):.1f} and "
+        f"{max(resident):.1f} MB."
+    )

@@ -11,56 +11,39 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.competitors import STANDARD
+
 PUBLISHED = Path(__file__).parent / "published"
 
+FEW = ["torchlogreg", "sklearn", "sklearn max_iter=1000"]
+"""Competitors where all of them would take too long."""
+
 SUITE = {
-    "mnist": ["table", "--datasets", "mnist"],
-    "mnist_float64": [
-        "table",
-        "--datasets",
-        "mnist_float64",
-        "--competitors",
-        "torchlogreg",
-        "sklearn max_iter=1000",
-    ],
-    "mnist_tight": [
-        "table",
-        "--datasets",
-        "mnist",
-        "--competitors",
-        "torchlogreg",
-        "sklearn tol=1e-6",
-    ],
-    "small": ["table", "--datasets", "iris", "wine", "breast_cancer", "digits"],
-    "raw": [
-        "table",
-        "--datasets",
-        "wine_raw",
-        "breast_cancer_raw",
-        "--competitors",
-        "torchlogreg",
-        "sklearn",
-        "sklearn max_iter=10000",
-        "intelex max_iter=1000",
-        "torch.optim.LBFGS",
-    ],
-    "synthetic": ["table", "--datasets", "tall", "wide", "sparse", "many_classes"],
-    "probe": ["table", "--datasets", "probe"],
-    "memory": ["memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"],
-    "growth": ["growth"],
-    "curves": [
-        "curves",
-        "--datasets",
-        "mnist",
-        "digits",
-        "many_classes",
-        "wide",
-        "wine_raw",
-        "breast_cancer_raw",
-    ],
-    "epochs": ["epochs", "--datasets", "mnist", "iris"],
-    "solvers": ["solvers"],
-    "stream": ["stream"],
+    "mnist": (
+        *("table", "--datasets", "mnist"),
+        *("--competitors", *FEW, "intelex max_iter=1000", "torch.optim.LBFGS"),
+    ),
+    "mnist_float64": (*("table", "--datasets", "mnist_float64"), *("--competitors", *FEW)),
+    "mnist_tight": (
+        *("table", "--datasets", "mnist"),
+        *("--competitors", "torchlogreg", "sklearn tol=1e-6"),
+    ),
+    "small": ("table", "--datasets", "iris", "wine", "breast_cancer", "digits"),
+    "raw": (
+        *("table", "--datasets", "wine_raw", "breast_cancer_raw"),
+        *("--competitors", *STANDARD, "sklearn max_iter=10000"),
+    ),
+    "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
+    "probe": ("table", "--datasets", "probe"),
+    "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
+    "growth": ("growth",),
+    "curves": (
+        *("curves", "--datasets", "mnist", "digits", "many_classes"),
+        *("wide", "wine_raw", "breast_cancer_raw"),
+    ),
+    "epochs": ("epochs", "--datasets", "mnist", "iris"),
+    "solvers": ("solvers",),
+    "stream": ("stream",),
 }
 
 

@@ -386,10 +386,11 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             labels, is_tensor = data.classes, data.is_tensor
             solver = self._resolve(len(labels), *data.X.shape)
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
-        net = training.make_net(self, solver, rows, len(labels), valid_set)
-        if self.warm_start and hasattr(self, "coef_"):
-            training.set_coef(net, self._starting_coef(labels, rows))
-        self._train(net, rows)
+        with torch.autocast(rows.device.type, enabled=False):
+            net = training.make_net(self, solver, rows, len(labels), valid_set)
+            if self.warm_start and hasattr(self, "coef_"):
+                training.set_coef(net, self._starting_coef(labels, rows))
+            net.partial_fit(rows)
         self.classes_ = labels
         self._write(net, solver, is_tensor)
         self.weight_seen_ = rows.weight_sum.item()
@@ -418,13 +419,14 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
         rows = all_rows(self, data)
         weight_seen = rows.weight_sum + (0 if is_first else self.weight_seen_)
-        net = None if is_first else training.net_to_go_on(self, solver)
-        if net is None:
-            net = training.make_net(self, solver, rows, len(self.classes_))
-        net.criterion_.penalty = training.make_penalty(self, rows, weight_seen)
-        if not is_first:
-            training.set_coef(net, self._starting_coef(self.classes_, rows))
-        self._train(net, rows, epochs=1)
+        with torch.autocast(rows.device.type, enabled=False):
+            net = None if is_first else training.net_to_go_on(self, solver)
+            if net is None:
+                net = training.make_net(self, solver, rows, len(self.classes_))
+            net.criterion_.penalty = training.make_penalty(self, rows, weight_seen)
+            if not is_first:
+                training.set_coef(net, self._starting_coef(self.classes_, rows))
+            net.partial_fit(rows, epochs=1)
         self._write(net, solver, data.is_tensor)
         self.weight_seen_ = weight_seen.item()
         return self
@@ -457,11 +459,6 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         """Return the solver for data of that shape."""
         n_outputs = family_of(n_classes).n_outputs(n_classes)
         return resolve(self.solver, n_rows, n_outputs * (n_features + self.fit_intercept))
-
-    def _train(self, net: LogisticNet, rows: TrainingSet, epochs: int | None = None) -> None:
-        """Run the net."""
-        with torch.autocast(rows.device.type, enabled=False):
-            net.partial_fit(rows, epochs=epochs)
 
     def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
         """Write the results."""

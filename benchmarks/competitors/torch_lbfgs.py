@@ -7,8 +7,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from benchmarks.competitors.not_applicable import NotApplicableError
 
 
-def fit(X, y, C, max_iter=1000):
-    """Minimise the mean penalised loss of a linear layer from zero weights."""
+def fit(X, y, C, max_iter=1000, tol=1e-4, tolerance_change=1e-9):
+    """Minimise the mean penalised loss of a linear layer from zero weights.
+
+    ``tol`` bounds the gradient; ``tolerance_change`` is torch's, by default, too.
+    """
     if sparse.issparse(X):
         raise NotApplicableError("torch.nn.Linear takes no sparse matrix")
     X, y = torch.from_numpy(X), torch.from_numpy(y)
@@ -20,7 +23,8 @@ def fit(X, y, C, max_iter=1000):
     optimizer = torch.optim.LBFGS(
         layer.parameters(),
         max_iter=max_iter,
-        tolerance_grad=1e-4,
+        tolerance_grad=tol,
+        tolerance_change=tolerance_change,
         history_size=10,
         line_search_fn="strong_wolfe",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -104,6 +105,10 @@ class FullBatchOptimizer(torch.optim.Optimizer):
                 f"{type(self).__name__} minimises over one parameter tensor, "
                 f"got {sum(len(group['params']) for group in self.param_groups)}."
             )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group as torch does, but without loading its compiler, which takes a second."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     @property
     def is_converged(self) -> bool:
