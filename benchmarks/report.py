@@ -7,6 +7,7 @@ Everything is made from ``published/*.json``, which ``python -m benchmarks.suite
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -66,6 +67,9 @@ FORMATS = {
 
 OURS = "torchlogreg"
 
+COMPARED = ["small", "raw", "synthetic", "probe", "mnist"]
+"""Runs that the comparison is made of."""
+
 AS_GOOD = 1e-3
 """Who comes as close to our objective, relatively, is taken to have solved the same problem."""
 
@@ -78,7 +82,7 @@ def published(name):
 def table(records):
     """Table of records in reStructuredText."""
     columns = next(columns for key, columns in KINDS.items() if key in records[0])
-    ours = {r["dataset"]: r["seconds"] for r in records if _is_ours(r) and "dataset" in r}
+    ours = {r.get("dataset"): r.get("seconds") for r in records if _is_ours(r)}
     rows = []
     for record in records:
         cells = _derived(record, ours)
@@ -87,13 +91,13 @@ def table(records):
     return tabulate(rows, headers, tablefmt="rst", disable_numparse=True)
 
 
-def comparison(*names, tablefmt):
+def comparison(tablefmt):
     """Table of our time next to the fastest competitor that solves the same problem as well.
 
     Wins and losses alike: what counts is who is at most :data:`AS_GOOD` above our objective,
     whatever its settings.
     """
-    records = [record for name in names for record in published(name)["records"]]
+    records = [record for name in COMPARED for record in published(name)["records"]]
     rows = []
     for dataset in dict.fromkeys(record["dataset"] for record in records):
         here = [record for record in records if record["dataset"] == dataset]
@@ -163,9 +167,7 @@ def write(folder):
             text = table(results["records"]) + "\n\n"
         text += f"*{environment_line(results['environment'])}*\n"
         (folder / f"{path.stem}.inc").write_text(text)
-    (folder / "comparison.inc").write_text(
-        comparison("small", "raw", "synthetic", "probe", "mnist", tablefmt="rst") + "\n"
-    )
+    (folder / "comparison.inc").write_text(comparison("rst") + "\n")
 
 
 PAGES = {"stream": stream.summary, "solvers": solver_table}
@@ -174,7 +176,7 @@ PAGES = {"stream": stream.summary, "solvers": solver_table}
 
 def readme_table():
     """Table of times for the README."""
-    return comparison("small", "raw", "synthetic", "mnist", tablefmt="github")
+    return comparison("github")
 
 
 def write_readme():
@@ -188,14 +190,14 @@ def write_readme():
 
 
 def _is_ours(record):
-    return record.get("competitor") == OURS and "seconds" in record
+    return record.get("competitor") == OURS
 
 
 def _derived(record, ours):
     cells = dict(record)
     if "seconds" in record:
         cells["milliseconds"] = cells["milliseconds_epoch"] = 1e3 * record["seconds"]
-        cells["versus_ours"] = record["seconds"] / ours.get(record.get("dataset"), float("nan"))
+        cells["versus_ours"] = record["seconds"] / ours.get(record.get("dataset"), math.nan)
     if "peak" in record:
         cells["peak_mb"] = record["peak"] / 1e6
         cells["peak_x"] = record["peak"] / record["X"]

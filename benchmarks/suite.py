@@ -34,7 +34,10 @@ SUITE = {
         *("--competitors", *STANDARD, "sklearn max_iter=10000"),
     ),
     "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
-    "probe": ("table", "--datasets", "probe"),
+    "probe": (
+        *("table", "--datasets", "probe"),
+        *("--competitors", *FEW, "intelex max_iter=1000", "torch.optim.LBFGS"),
+    ),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "growth": ("growth",),
     "curves": (

@@ -229,6 +229,14 @@ def test_what_cannot_be_had_with_a_data_set(parameters, message):
         TorchLogisticRegression(**{"solver": "sgd", **parameters}).fit(PAIRS)
 
 
+@pytest.mark.parametrize("data", [PAIRS, DataLoader(PAIRS)], ids=["data set", "loader"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_predictions_are_not_made_for_data_sets(data, method):
+    model = TorchLogisticRegression().fit(X, Y)
+    with pytest.raises(ValueError, match=r"predictions are made for arrays .* Loop over"):
+        getattr(model, method)(data)
+
+
 def test_partial_fit_takes_no_data_set():
     with pytest.raises(ValueError, match="partial_fit takes arrays and tensors"):
         TorchLogisticRegression(solver="sgd").partial_fit(PAIRS, None, classes=[0, 1, 2])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -19,6 +20,7 @@ from torchlogreg.plotting import CoefficientImageDisplay, LossCurveDisplay
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import CenteredNorm
 
 X, y = load_iris(return_X_y=True)
 
@@ -85,8 +87,25 @@ def test_pipelines_and_searches_show_their_classifier():
     best = search.best_estimator_[-1]
     display = LossCurveDisplay.from_estimator(search)
     assert display.line_.get_ydata().tolist() == best.history_[:, "train_loss"]
-    assert display.line_.get_label() == "TorchLogisticRegression"
-    assert len(CoefficientImageDisplay.from_estimator(search).images_) == 3
+    nested = make_pipeline(StandardScaler(), make_pipeline(search)).fit(X, y)
+    for estimator in (search, search.best_estimator_, nested):
+        display = LossCurveDisplay.from_estimator(estimator)
+        assert display.line_.get_label() == "TorchLogisticRegression"
+        assert len(CoefficientImageDisplay.from_estimator(estimator).images_) == 3
+
+
+@pytest.mark.parametrize("display", [LossCurveDisplay, CoefficientImageDisplay])
+def test_searches_that_kept_nothing_are_refused(display):
+    search = GridSearchCV(TorchLogisticRegression(), {"C": [0.1, 1.0]}, cv=2, refit=False)
+    with pytest.raises(ValueError, match="refit=False: GridSearchCV has searched"):
+        display.from_estimator(search.fit(X, y))
+
+
+def test_estimators_without_history_or_coefficients_are_refused():
+    with pytest.raises(ValueError, match="has no history of its fit"):
+        LossCurveDisplay.from_estimator(LogisticRegression(max_iter=1000).fit(X, y))
+    with pytest.raises(ValueError, match="has no coef_"):
+        CoefficientImageDisplay.from_estimator(DummyClassifier().fit(X, y))
 
 
 def test_loss_of_the_rows_held_out(model):
@@ -95,6 +114,19 @@ def test_loss_of_the_rows_held_out(model):
     assert display.line_.get_ydata().tolist() == early.history_[:, "valid_loss"]
     with pytest.raises(ValueError, match=r"y='valid_loss'.*Fit with early_stopping=True"):
         LossCurveDisplay.from_estimator(model, y="valid_loss")
+
+
+def test_epochs_are_called_so():
+    sgd = TorchLogisticRegression(solver="sgd", max_iter=3, tol=None).fit(X, y)
+    assert LossCurveDisplay.from_estimator(sgd).ax_.get_xlabel() == "epochs"
+
+
+def test_a_label_is_shown_and_a_minimum_is_that_of_a_loss(model):
+    display = LossCurveDisplay(loss=[2, 1], optimality=[1, 0.1], seconds=[1, 2])
+    assert display.plot().ax_.get_legend() is None
+    assert display.plot(label="ours").ax_.get_legend() is not None
+    with pytest.raises(ValueError, match=r"minimum=0\.1 is for a loss"):
+        LossCurveDisplay.from_estimator(model, y="optimality", minimum=0.1)
 
 
 @pytest.mark.parametrize(("parameter", "value"), [("x", "epochs"), ("y", "accuracy")])
@@ -138,30 +170,88 @@ def test_tensors_and_other_linear_classifiers_have_pictures(digits):
     assert len(CoefficientImageDisplay.from_estimator(theirs).images_) == 3
 
 
-def test_pictures_divide_given_axes_among_them(digits):
-    figure, (left, right) = plt.subplots(1, 2)
-    display = CoefficientImageDisplay.from_estimator(digits, ax=right, n_cols=4, colorbar=False)
+def box(ax):
+    """Where axes are in their figure, once it is drawn."""
+    ax.figure.canvas.draw()
+    return ax.get_window_extent()
+
+
+@pytest.mark.parametrize("layout", ["constrained", "none"])
+def test_pictures_divide_given_axes_among_them(digits, layout):
+    figure, (left, right) = plt.subplots(1, 2, layout=layout)
+    display = CoefficientImageDisplay.from_estimator(digits, ax=right, n_cols=4)
     assert display.ax_ is right
     assert display.figure_ is figure
-    assert all(ax.get_position().x0 > left.get_position().x1 for ax in display.axes_)
-    assert display.axes_[4].get_position().y1 < display.axes_[0].get_position().y0
+    assert all(box(ax).x0 > box(left).x1 for ax in display.axes_)
+    assert all(box(ax).x1 < box(display.colorbar_.ax).x0 for ax in display.axes_)
+    assert box(display.axes_[4]).y1 < box(display.axes_[0]).y0
+
+
+def test_pictures_fit_into_axes_that_are_in_no_grid(digits):
+    figure = plt.figure()
+    display = CoefficientImageDisplay.from_estimator(digits, ax=figure.add_axes([0.5, 0, 0.5, 1]))
+    assert all(box(ax).x0 >= 0.5 * figure.bbox.width for ax in display.axes_)
+
+
+def test_a_single_picture_is_drawn_into_the_axes_themselves():
+    _, ax = plt.subplots()
+    display = CoefficientImageDisplay.from_estimator(TorchLogisticRegression().fit(X, y > 0), ax=ax)
+    assert display.axes_.tolist() == [ax]
+    assert ax.get_title() == "True, not False"
+    display.plot(ax)
+    assert len(ax.images) == 1
+
+
+def test_drawing_again_draws_anew(digits):
+    display = CoefficientImageDisplay.from_estimator(digits)
+    n_axes = len(display.figure_.axes)
+    display.plot(display.ax_, cmap="PuOr")
+    assert len(display.figure_.axes) == n_axes
+    assert len(display.ax_.child_axes) == 10
 
 
 def test_pictures_in_axes_of_their_own(digits):
-    _, axes = plt.subplots(2, 5)
+    _, axes = plt.subplots(3, 4)
     display = CoefficientImageDisplay.from_estimator(digits, ax=axes)
-    assert list(display.axes_) == list(axes.flat)
-    with pytest.raises(ValueError, match="ax has 5 axes for 10 pictures"):
+    assert list(display.axes_) == list(axes.flat)[:10]
+    assert [ax.axison for ax in axes.flat] == 10 * [True] + 2 * [False]
+    mosaic = plt.figure().subplot_mosaic("01234;56789")
+    display.plot(mosaic)
+    assert list(display.axes_) == list(mosaic.values())
+    with pytest.raises(ValueError, match="ax has 4 axes for 10 pictures"):
         display.plot(axes[0])
 
 
-def test_shapes_that_are_no_pictures_are_refused(digits):
-    with pytest.raises(ValueError, match=r"image_shape=\(8, 9\) is no picture of 64 pixels"):
-        CoefficientImageDisplay.from_estimator(digits, image_shape=(8, 9))
-    with pytest.raises(ValueError, match="image_shape=None: 6 coefficients make no square"):
-        CoefficientImageDisplay(np.zeros((1, 6)), titles=["a"])
-    with pytest.raises(ValueError, match="must be 2, one a row of coef"):
-        CoefficientImageDisplay(np.zeros((2, 4)), titles=["a"])
+def test_the_scale_can_be_given(digits):
+    display = CoefficientImageDisplay.from_estimator(digits, vmax=0.1)
+    assert display.images_[0].get_clim() == (-0.1, 0.1)
+    norm = CenteredNorm(halfrange=0.3)
+    assert display.plot(norm=norm).images_[0].norm is norm
+    zeros = CoefficientImageDisplay(np.zeros((1, 4)), titles=["none"]).plot()
+    assert zeros.images_[0].get_clim() == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("coef", "parameters", "message"),
+    [
+        (np.zeros((1, 64)), {"image_shape": (8, 9)}, r"image_shape=\(8, 9\): 64 coefficients"),
+        (np.zeros((1, 64)), {"image_shape": 8}, "image_shape=8: 64 coefficients"),
+        (np.zeros((1, 6)), {}, "image_shape=None: 6 coefficients make no picture"),
+        (np.zeros((2, 4)), {}, r"are 1 for coef of shape \(2, 4\)"),
+        (np.zeros(4), {}, r"are 1 for coef of shape \(4,\)"),
+    ],
+)
+def test_coefficients_that_are_no_pictures_are_refused(coef, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        CoefficientImageDisplay(coef, titles=iter("a"), **parameters)
+
+
+def test_sparse_coefficients_are_drawn():
+    theirs = LogisticRegression(max_iter=1000).fit(X, y).sparsify()
+    assert len(CoefficientImageDisplay.from_estimator(theirs).images_) == 3
+
+
+def test_less_than_one_column_is_refused(digits):
     with pytest.raises(ValueError, match="n_cols=0 must be at least 1"):
         CoefficientImageDisplay.from_estimator(digits, n_cols=0)
 
@@ -175,4 +265,4 @@ def test_a_missing_matplotlib_is_asked_for():
         "except ImportError as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "LossCurveDisplay.plot requires matplotlib" in result.stdout
+    assert "LossCurveDisplay.plot needs matplotlib: pip install" in result.stdout

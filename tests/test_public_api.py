@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import re
@@ -75,6 +76,12 @@ def test_every_part_of_the_suite_is_published_and_shown(tmp_path):
     assert shown == {path.stem for path in tmp_path.glob("*.inc")}
     assert shown == {*SUITE, "comparison"}
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+    assert "100 chunks, 10.0 GB in all" in (tmp_path / "stream.inc").read_text()
+
+
+def test_published_runs_are_of_one_version():
+    environments = [json.loads(path.read_text())["environment"] for path in PUBLISHED.glob("*")]
+    assert len({str(environment) for environment in environments}) == 1
 
 
 def run(script, cwd, **environment):

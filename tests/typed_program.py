@@ -13,8 +13,9 @@ from torchlogreg.plotting import CoefficientImageDisplay, LossCurveDisplay
 
 
 def train(X: NDArray[Any], y: NDArray[Any]) -> TorchLogisticRegression:
+    weights = {0: 1, 1: 5}
     model = TorchLogisticRegression(
-        C=10, class_weight="balanced", device="cpu", callbacks=[Progress(), Checkpoint("fit.pt")]
+        C=10, class_weight=weights, device="cpu", callbacks=(Progress(), Checkpoint("fit.pt"))
     )
     return model.fit(X, y, sample_weight=np.ones(len(y)))
 
@@ -24,6 +25,11 @@ def stream(X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     model.partial_fit(X, y, classes=[0, 1])
     assert_type(model.predict_proba(X), torch.Tensor)
     return model.decision_function(X)
+
+
+def accuracy(model: TorchLogisticRegression, X: NDArray[Any], y: NDArray[Any]) -> float:
+    assert_type(model.fit(X, y).partial_fit(X, y), TorchLogisticRegression)
+    return float((model.predict(X) == y).mean())
 
 
 def report(model: TorchLogisticRegression, X: NDArray[Any], y: NDArray[Any]) -> str:

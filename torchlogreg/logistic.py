@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -83,8 +83,8 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     tol : float or None, default=1e-4
         Of an exact solver: the fit has converged when the largest absolute entry of the gradient
         of the mean penalised loss f (the objective divided by C times the sum of the row
-        weights) is at most ``tol``. It ends a little later, so that f is as low as
-        scikit-learn's at the same ``tol``: when its estimated excess over the minimum is at most
+        weights) is at most ``tol``. It ends a little later, so that f is as a rule as low as that
+        of scikit-learn's default solver: when its estimated excess over the minimum is at most
         ``tol / 10`` times the larger of f and 0.01.
 
         Of a mini-batch solver: training ends when ``n_iter_no_change`` epochs in a row have
@@ -134,7 +134,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         Epochs without improvement after which a mini-batch solver ends.
     callbacks : list of skorch callbacks, default=None
         Callbacks, called with ``net_`` as for every skorch net; one epoch is one iteration.
-        None by default: with any, an iteration on small data takes twice the time.
+        None by default: with any, an iteration on small data takes several times as long.
     net_params : dict, default=None
         More parameters of the net, such as ``{"optimizer__momentum": 0.9}``.
 
@@ -167,11 +167,9 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     net_ : LogisticNet
         The skorch net that was trained. Its labels are class codes 0..K-1.
     history_ : skorch.history.History
-        One row an iteration or epoch, with ``train_loss`` (the mean penalised loss),
-        ``optimality`` (the gradient norm), ``step`` (the step length or learning rate) and
-        ``seconds``; with ``early_stopping`` also ``valid_loss`` and ``valid_accuracy``.
+        One row an iteration or epoch.
     module_ : BinaryLogistic or MultinomialLogistic
-        A new ``torch.nn.Module`` with the coefficients, made on demand.
+        A new ``torch.nn.Module`` with the coefficients.
 
     See Also
     --------
@@ -235,7 +233,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         l1_ratio: float = 0.0,
         tol: float | None = 1e-4,
         fit_intercept: bool = True,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, Any] | str | None = None,
         solver: str | type[torch.optim.Optimizer] = "auto",
         max_iter: int | None = None,
         warm_start: bool = False,
@@ -247,7 +245,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
-        callbacks: list[Any] | None = None,
+        callbacks: list[Any] | tuple[Any, ...] | None = None,
         net_params: dict[str, Any] | None = None,
     ) -> None:
         self.C = C
@@ -272,9 +270,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     # Within torch.inference_mode, parameters would not know of their changes.
     @_checks_parameters
     @torch.inference_mode(False)
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
-    ) -> TorchLogisticRegression:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Fit the model.
 
         Parameters
@@ -315,9 +311,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
     @_for_batches
     @_checks_parameters
     @torch.inference_mode(False)
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> TorchLogisticRegression:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Make one pass over some more rows, from where the last call stopped.
 
         Only with mini-batch solvers. The penalty is that of all rows given so far: ``C`` weighs
@@ -366,7 +360,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
                 training.restore(net, state)
             raise
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> TorchLogisticRegression:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
         """Validate, train, and write the results once."""
         is_tensor, valid_set = False, None
         rows: TrainingSet
@@ -398,9 +392,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
         return self
 
-    def _partial_fit(
-        self, X: Any, y: Any, classes: Any, sample_weight: Any
-    ) -> TorchLogisticRegression:
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
         """Validate, train for an epoch, and write the results."""
         self._check_partial(X)
         is_first = _check_partial_fit_first_call(self, classes)
@@ -451,7 +443,14 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
 
     @property
     def history_(self) -> History:
-        """The history of the net."""
+        """One row an iteration or epoch, such as ``history_[-1, "train_loss"]``.
+
+        ``train_loss`` is the mean penalised loss after the iteration; of a mini-batch solver it
+        is the mean over the epoch's batches, each before its step. ``optimality`` is the gradient
+        norm, ``step`` the step length or learning rate, ``seconds`` the time it took. With
+        ``early_stopping`` there are also ``valid_loss`` and ``valid_accuracy``, after the epoch
+        on the rows held out. Callbacks may add more.
+        """
         check_is_fitted(self, "net_")
         return self.net_.history
 

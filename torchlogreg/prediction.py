@@ -54,6 +54,10 @@ class LogisticClassifierMixin(ClassifierMixin):
         """
         return self._predict(X, lambda family, eta: eta[0] if eta.shape[0] == 1 else eta)
 
+    @overload
+    def predict(self, X: Tensor) -> Any: ...
+    @overload
+    def predict(self, X: Any) -> np.ndarray: ...
     def predict(self, X: Any) -> Any:
         """Return the most probable label of every row.
 
@@ -134,7 +138,10 @@ class LogisticClassifierMixin(ClassifierMixin):
 
     @property
     def module_(self) -> LogisticModule:
-        """A new module with the coefficients, on the device of the fit."""
+        """A new ``torch.nn.Module`` with the coefficients, on the device of the fit.
+
+        Made whenever it is asked for: changes to it do not change the estimator.
+        """
         check_is_fitted(self, "coef_")
         coef = self._coef(_device_of(self.coef_))
         n_outputs, n_columns = coef.shape

@@ -26,6 +26,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 _BLOCK_ENTRIES = 2**22
 """Most logits that are held at once in a prediction of labels."""
@@ -133,7 +134,18 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:
-    """Validate the features given to a fitted estimator; same container out."""
+    """Validate the features given to a fitted estimator; same container out.
+
+    Raises
+    ------
+    ValueError
+        If they are unfit, or a data set or loader of torch.
+    """
+    if isinstance(X, (Dataset, DataLoader)):
+        raise ValueError(
+            f"X is a {type(X).__name__}: predictions are made for arrays and tensors. Loop over "
+            "the batches of a loader, and flatten their rows."
+        )
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset=False)
     return validate_data(
