@@ -79,7 +79,7 @@ def test_every_part_of_the_suite_is_published_and_shown(tmp_path):
     assert "100 chunks, 10.0 GB in all" in (tmp_path / "stream.inc").read_text()
 
 
-def test_published_runs_are_of_one_version():
+def test_published_runs_are_of_one_version_and_machine():
     environments = [json.loads(path.read_text())["environment"] for path in PUBLISHED.glob("*")]
     assert len({str(environment) for environment in environments}) == 1
 
