@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from torchlogreg.centring import Centre
 from torchlogreg.data import DenseRows, Rows, SparseRows
 from torchlogreg.families import Family
 
@@ -90,6 +91,9 @@ class RowBlocks(TrainingSet):
         Most rows a block of dense data may have; the default is one block. Blocks are views.
     index : Tensor, optional
         The rows that mini-batches are made of, all by default; the others have weight 0.
+    is_centred : bool, default=False
+        Whether the blocks are for the coefficients of centred columns, see
+        :class:`~torchlogreg.centring.Centre`. Needs an intercept, without which nothing is centred.
     """
 
     def __init__(
@@ -101,14 +105,18 @@ class RowBlocks(TrainingSet):
         fit_intercept: bool = True,
         block_size: int | None = None,
         index: Tensor | None = None,
+        is_centred: bool = False,
     ) -> None:
         # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = torch.atleast_2d(sample_weight)
-        self.weight_sum = weight.sum(-1)
+        largest = weight.amax(-1, keepdim=True)
+        weight = weight / largest  # lest the sum overflow
+        total = weight.sum(-1, keepdim=True)
+        self.weight_sum = (largest * total).squeeze(-1)
         self.family = family
         self.device = X.device
         self.dtype = torch.promote_types(X.dtype, torch.float32)
-        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
+        weight = (weight / total).to(X.device, self.dtype)
         targets = family.encode(codes, self.dtype)
         self.codes = codes
         self.index = index
@@ -117,12 +125,26 @@ class RowBlocks(TrainingSet):
         if X.layout is not torch.strided:
             self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
         else:
-            if fit_intercept and X.numel() <= SMALL_ENTRIES:
-                ones = weight.new_ones(self.n_rows, 1)
-                X, fit_intercept = torch.cat([X.to(self.dtype), ones], dim=1), False
             size = block_size or max(self.n_rows, 1)
             pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
             self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
+        self.centre = self._centre_of_rows() if is_centred and fit_intercept else None
+        self.blocks = tuple(self._prepared(block) for block in self.blocks)
+
+    def _centre_of_rows(self) -> Centre | None:
+        """Weighted means of the columns, over all problems; None if they overflow."""
+        sums = [block.adjoint(block.weight.unsqueeze(1))[..., :-1] for block in self.blocks]
+        mean = torch.stack(sums).sum(0).mean((0, 1))
+        return Centre(mean) if mean.isfinite().all() else None
+
+    def _prepared(self, block: Rows) -> Rows:
+        """Centre a block; in a copy with a column of ones if it is small and dense."""
+        if not (block.has_intercept and block.is_dense and block.n_entries <= SMALL_ENTRIES):
+            return block if self.centre is None else block.centred_on(self.centre)
+        X = block.X.to(self.dtype)
+        X = X if self.centre is None else X - self.centre.mean
+        X = torch.cat([X, X.new_ones(len(X), 1)], dim=1)
+        return DenseRows(X, block.targets, block.weight)
 
     def __len__(self) -> int:
         """Return the number n of rows."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from torchlogreg.centring import Centre
 from torchlogreg.families import Family
 from torchlogreg.objective import Objective
 from torchlogreg.penalties import L2
@@ -28,9 +29,15 @@ class PenalizedLoss(nn.Module):
         self.family = family
         self.penalty = penalty
 
-    def objective(self, blocks: Sequence[RowBlock], *, is_attended: bool = True) -> Objective:
+    def objective(
+        self,
+        blocks: Sequence[RowBlock],
+        *,
+        is_attended: bool = True,
+        centre: Centre | None = None,
+    ) -> Objective:
         """Return the objective of these rows."""
-        return Objective(blocks, self.family, self.penalty, is_attended)
+        return Objective(blocks, self.family, self.penalty, is_attended, centre)
 
     def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
         """Mean loss of the logits (..., n, R) of a module, without the penalty."""

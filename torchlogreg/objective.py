@@ -48,6 +48,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.centring import Centre, double
 from torchlogreg.families import Family
 from torchlogreg.penalties import L2
 from torchlogreg.points import Numbers, Point, Trial
@@ -59,6 +60,9 @@ SUBSAMPLE = 10
 
 ROWS_A_COLUMN = 1000
 """Fewest rows of a subsample for every column of X: the minimisers are then hardly different."""
+
+INTERCEPT_STEPS = 4
+"""Steps of Newton's method on the intercepts: it starts where they are all but right."""
 
 LARGE_ENTRIES = 2**20
 """Fewest entries of X with which time goes into the products with X rather than into the calls."""
@@ -81,12 +85,16 @@ class Objective:
         Penalty on the weights.
     is_attended : bool, default=True
         Whether numbers are brought to the host as soon as they are asked for.
+    centre : Centre, optional
+        What is taken from the rows: all coefficients and gradients are then *inner* ones, those of
+        centred columns, but for those that :meth:`outer` and its counterparts take or return.
     """
 
     blocks: Sequence[RowBlock]
     family: Family
     penalty: L2
     is_attended: bool = True
+    centre: Centre | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,9 +113,79 @@ class Objective:
         value, penalty = self._numbers(loss, self.penalty.value(coef))
         return Point(coef, value + penalty, penalty, self._gradient(coef, residual), eta)
 
+    def recheck(self, coef: Tensor) -> Point:
+        """Evaluate at outer coefficients, with the sums over the rows in float64.
+
+        What has piled up in linear predictors that were updated is gone, and the gradient is
+        true to the resolution of the dtype even where the terms that cancel in it are large.
+        X is converted a piece of rows at a time and read once.
+        """
+        inner = self.inner(coef)
+        wide = double(coef.device)
+        if self.dtype == wide:
+            return self.at(inner)
+        exact = self.inner(coef.to(wide))
+        grad, predictors = torch.zeros_like(exact), []
+        for block in self.blocks:
+            parts = []
+            for piece in block.pieces(wide):
+                eta = piece.predictor(exact)
+                _, residual = self._block_loss(piece, eta)
+                grad += piece.adjoint(residual)
+                parts.append(eta.to(self.dtype))
+            predictors.append(torch.cat(parts, dim=-1))
+        grad = self.penalty.to(wide).add_gradient_(grad, exact).to(self.dtype)
+        # Values are compared with those of later trials, and rounded as these are.
+        loss, _ = self._loss(predictors)
+        value, penalty = self._numbers(loss, self.penalty.value(inner))
+        return Point(inner, value + penalty, penalty, grad, predictors)
+
+    def inner(self, coef: Tensor) -> Tensor:
+        """Turn the user's coefficients into those that are minimised over."""
+        if self.centre is None:
+            return coef
+        return self.centre.inner(coef.to(double(coef.device))).to(coef.dtype)
+
+    def outer(self, coef: Tensor) -> Tensor:
+        """Turn the coefficients that are minimised over into the user's, in float64."""
+        return coef if self.centre is None else self.centre.outer(coef.to(double(coef.device)))
+
+    def outer_gradient(self, grad: Tensor) -> Tensor:
+        """Turn a gradient into that in the user's coefficients."""
+        return grad if self.centre is None else self.centre.outer_gradient(grad)
+
+    def optimality(self, point: Point) -> Tensor:
+        """Largest absolute entry (B,) of the gradient in the user's coefficients."""
+        return self.outer_gradient(point.grad).abs().amax((-2, -1))
+
     def along(self, point: Point, direction: Tensor) -> Line:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
         return Line(self, point, direction)
+
+    def with_best_intercept(self, point: Point) -> Tensor:
+        """Minimise over the intercepts alone, by Newton's method: X is not read.
+
+        Returns inner coefficients (B, R, D). The gradient in the user's coefficients has the
+        intercept's part in every entry, times the mean of the column.
+        """
+        shift = torch.zeros_like(point.coef[..., -1:])
+        weight = torch.cat([block.weight for block in self.blocks], dim=-1)
+        smallest = torch.full_like(shift[:, 0, 0], torch.inf)
+        best = shift
+        for _ in range(INTERCEPT_STEPS):
+            eta = [start + shift for start in point.eta]
+            _, residual = self._loss(eta)
+            grad = _total([part.sum(-1) for part in residual]).unsqueeze(-1)
+            norm = grad.abs().amax((-2, -1))
+            best = torch.where((norm < smallest)[:, None, None], shift, best)
+            smallest = torch.minimum(norm, smallest)
+            curvature = self.family.curvature(torch.cat(eta, dim=-1))
+            rows = weight.expand(len(curvature), -1)
+            pairs = zip(curvature, rows, strict=True)
+            hessian = torch.stack([self.family.summed_hessian(*pair) for pair in pairs])
+            shift = shift - torch.linalg.pinv(hessian, hermitian=True) @ grad
+        coef = torch.cat([point.coef[..., :-1], point.coef[..., -1:] + best], dim=-1)
+        return self.fix_gauge(coef)
 
     def hvp(self, point: Point, v: Tensor) -> Tensor:
         """Hessian at ``point`` times ``v``, both of shape (B, R, D): X is read twice."""
@@ -185,7 +263,7 @@ class Objective:
         if not (is_double and self.blocks[0].is_dense and n_entries >= LARGE_ENTRIES):
             return (self,)
         blocks = [block.to(torch.float32) for block in self.blocks]
-        penalty = L2(self.penalty.strength.to(torch.float32))
+        penalty = self.penalty.to(torch.float32)
         return (replace(self, blocks=blocks, penalty=penalty), self)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
@@ -211,14 +289,16 @@ class Objective:
             return numbers
         return tuple(torch.stack(numbers).cpu().double().numpy())
 
+    def _block_loss(self, block: RowBlock, eta: Tensor) -> tuple[Tensor, Tensor]:
+        """What a block adds to the mean loss (B,), and its weighted residual (B, R, n)."""
+        loss, residual = self.family.loss_and_residual(eta, block.targets)
+        return (loss * block.weight).sum(-1), residual.mul_(block.weight.unsqueeze(-2))
+
     def _loss(self, eta: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Mean loss (B,) and weighted residual, block by block."""
-        losses, residuals = [], []
-        for block, eta_block in zip(self.blocks, eta, strict=True):
-            loss, residual = self.family.loss_and_residual(eta_block, block.targets)
-            losses.append((loss * block.weight).sum(-1))
-            residuals.append(residual.mul_(block.weight.unsqueeze(-2)))
-        return _total(losses), residuals
+        pairs = zip(self.blocks, eta, strict=True)
+        losses, residuals = zip(*(self._block_loss(*pair) for pair in pairs), strict=True)
+        return _total(list(losses)), list(residuals)
 
     def _gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
         """Gradient (B, R, D): the data's part from the weighted residual, plus the penalty's."""

@@ -5,7 +5,8 @@ Shapes follow the legend in :mod:`torchlogreg.objective`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,6 +24,11 @@ class L2:
     """
 
     strength: Tensor
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return the same penalty in another dtype."""
+        parts = {part.name: getattr(self, part.name).to(dtype) for part in fields(self)}
+        return type(self)(**parts)
 
     def value(self, coef: Tensor) -> Tensor:
         """Penalty of each problem, shape (B,)."""

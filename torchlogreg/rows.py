@@ -5,7 +5,7 @@ Shapes follow the legend in :mod:`torchlogreg.objective`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -62,6 +62,9 @@ class RowBlock(Protocol):
 
     def to(self, dtype: torch.dtype) -> RowBlock:
         """Return the same rows, whose results are of another dtype."""
+
+    def pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
+        """Yield all rows, some at a time, with X itself in another dtype."""
 
 
 def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, Tensor]]:

@@ -29,7 +29,7 @@ def from_arrays(
     """
     n = data.X.shape[0]
     if is_exact:
-        return all_rows(estimator, data), None
+        return all_rows(estimator, data, is_centred=True), None
     if estimator.batch_size is not None and estimator.batch_size > n:
         raise ValueError(
             f"batch_size={estimator.batch_size} is larger than the number of rows, {n}. Use {n} "
@@ -60,10 +60,16 @@ def from_arrays(
     return rows, valid_set
 
 
-def all_rows(estimator: Any, data: TrainingData) -> RowBlocks:
+def all_rows(estimator: Any, data: TrainingData, *, is_centred: bool = False) -> RowBlocks:
     """Return all of the rows as a training set."""
-    family = family_of(len(data.classes))
-    return RowBlocks(data.X, data.codes, data.sample_weight, family, estimator.fit_intercept)
+    return RowBlocks(
+        data.X,
+        data.codes,
+        data.sample_weight,
+        family_of(len(data.classes)),
+        estimator.fit_intercept,
+        is_centred=is_centred,
+    )
 
 
 def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: Any) -> LoaderRows:

@@ -43,7 +43,7 @@ class FullBatchNet(LogisticNet):
         self, X: Any, y: None = None, epochs: int | None = None, **fit_params: Any
     ) -> LogisticNet:
         """Run iterations until the optimizer is finished, ``max_epochs`` at most."""
-        self.objective_ = self.criterion_.objective(X.blocks)
+        self.objective_ = self.criterion_.objective(X.blocks, centre=X.centre)
         self.optimizer_.is_finished = False
         return super().fit_loop(X, y, epochs, **fit_params)
 
@@ -62,7 +62,7 @@ class FullBatchNet(LogisticNet):
         self._record()
         has_penalty = not isinstance(self.criterion_.penalty, NoPenalty)
         self.is_separated_ = not has_penalty and objective.is_separated(
-            objective.at(self.module_.coef.detach())
+            objective.at(objective.inner(self.module_.coef.detach()))
         )
         self.optimizer_.release()
         del self.objective_

@@ -81,6 +81,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     _unchecked: tuple[tuple[int, Any, Tensor, Any], ...] = ()
     _values: tuple[float, ...] = (math.inf,)
     _n_steps = 0
+    _is_rechecked = False
     _step_length: Any = None
 
     def __init__(
@@ -152,13 +153,16 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self._n_steps += 1
         self._trace = {}
         if self.point is None or self._source != (closure, param._version):
-            coef = closure.fix_gauge(param.detach().clone())
+            coef = closure.fix_gauge(closure.inner(param.detach().clone()))
             self._enter(closure.stages(), coef, memory)
         if not self.is_finished:
             self._advance(memory)
+        if self.is_finished and not self._is_rechecked:
+            self._recheck(memory)
         point = self._point
-        param.copy_(point.coef)
-        param.grad = point.grad.to(param.dtype)
+        if not self._is_rechecked:
+            param.copy_(closure.outer(point.coef))
+        param.grad = closure.outer_gradient(point.grad).to(param.dtype)
         self._source = (closure, param._version)
         value: Tensor = torch.as_tensor(point.value.sum(), dtype=param.dtype, device=param.device)
         return value
@@ -197,6 +201,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         for name, value in memory.items():
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)
+        self._is_rechecked = False
         self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
         if self._step_length is None:
             self._step_length = self.point.grad.new_zeros(len(coef))
@@ -210,6 +215,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         """Make an iteration on the present stage, and leave it if that was the last."""
         objective, point = self._objective, self._point
         assert objective is not None
+        self._is_rechecked = False
         line = self._line(objective, point, memory)
         lr = self.param_groups[0]["lr"]
         if self._is_attended:
@@ -226,10 +232,27 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if self.is_finished and self._next_stages:
             memory["n_stages_left"] = len(self._next_stages)
             self._enter(self._next_stages, self.point.coef, memory)
-        elif self.is_finished:
-            # The linear predictor was updated, not recomputed: certify without its drift.
-            self.point = objective.at(self.point.coef)
-            self._judge(self.point, memory, at_once=True)
+
+    def _recheck(self, memory: dict[str, Any]) -> None:
+        """Evaluate what seems to be the solution as exactly as can be; go on if it is not.
+
+        The linear predictor was updated, not recomputed, and the parameter is rounded. If going on
+        has not halved the gradient since the last such check, nothing will.
+        """
+        objective, param = self._objective, self.param_groups[0]["params"][0]
+        assert objective is not None
+        coef = self._point.coef
+        if objective.optimality(self._point).max() > self.margin * self._tol:
+            coef = objective.with_best_intercept(self._point)
+        param.copy_(objective.outer(coef))
+        self.point = objective.recheck(param.detach())
+        memory.setdefault("rechecked", [math.inf] * len(self.optimality))
+        self._judge(self.point, memory, at_once=True)
+        self._is_rechecked = True
+        known = memory["rechecked"]
+        if not any(new < 0.5 * old for new, old in zip(self.optimality, known, strict=True)):
+            self.is_finished = True
+        memory["rechecked"] = list(map(min, self.optimality, known))
 
     def _line(self, objective: SmoothObjective, point: Point, memory: dict[str, Any]) -> Line:
         """Line along the direction, or along the gradient where the direction is uphill."""
@@ -259,7 +282,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     def _judge(self, point: Point, memory: dict[str, Any], *, at_once: bool = False) -> None:
         """Note value and gradient norm; when it is time, decide who is solved and who stalls."""
-        norm = point.grad.abs().amax((-2, -1))
+        assert self._objective is not None
+        is_last = "rechecked" in memory
+        norm = self._objective.optimality(point) if is_last else point.grad.abs().amax((-2, -1))
         self._unchecked += ((self._n_steps, point.value, norm, self._step_length),)
         if not at_once and len(self._unchecked) < self.param_groups[0]["check_every"]:
             return
@@ -309,9 +334,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param = self.param_groups[0]["params"][0]
         if self._unchecked:
             self._check()
-        if self._source != (objective, param._version) or self._next_stages:
-            grad = objective.at(param.detach()).grad
-            self.optimality = tuple(grad.abs().amax((-2, -1)).tolist())
+        is_changed = self._source != (objective, param._version) or bool(self._next_stages)
+        if is_changed or not self._is_rechecked:
+            point = objective.recheck(param.detach())
+            self.optimality = tuple(objective.optimality(point).tolist())
+        if is_changed:
             self.suboptimality = (math.nan,) * len(self.optimality)
 
     def release(self) -> None:

@@ -82,6 +82,21 @@ class SmoothObjective(Protocol):
     def at(self, coef: Tensor) -> Point:
         """Evaluate at ``coef``."""
 
+    def recheck(self, coef: Tensor) -> Point:
+        """Evaluate at the user's coefficients, as exactly as can be."""
+
+    def inner(self, coef: Tensor) -> Tensor:
+        """Turn the user's coefficients into those that are minimised over."""
+
+    def outer(self, coef: Tensor) -> Tensor:
+        """Turn the coefficients that are minimised over into the user's."""
+
+    def outer_gradient(self, grad: Tensor) -> Tensor:
+        """Turn a gradient into that in the user's coefficients."""
+
+    def optimality(self, point: Any) -> Tensor:
+        """Largest absolute entry (B,) of the gradient in the user's coefficients."""
+
     def along(self, point: Any, direction: Tensor) -> Line:
         """Restrict to a line that starts at one of this objective's points."""
 
