@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchlogreg.centring import Centre
+from torchlogreg.centring import Centre, medians
 from torchlogreg.data import DenseRows, Rows, SparseRows
 from torchlogreg.families import Family
 
@@ -128,21 +128,17 @@ class RowBlocks(TrainingSet):
             size = block_size or max(self.n_rows, 1)
             pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
             self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
-        self.centre = self._centre_of_rows() if is_centred and fit_intercept else None
+        self.centre = None
+        if is_centred and fit_intercept:
+            self.centre = Centre(medians(self.sample().X))
         self.blocks = tuple(self._prepared(block) for block in self.blocks)
-
-    def _centre_of_rows(self) -> Centre | None:
-        """Weighted means of the columns, over all problems; None if they overflow."""
-        sums = [block.adjoint(block.weight.unsqueeze(1))[..., :-1] for block in self.blocks]
-        mean = torch.stack(sums).sum(0).mean((0, 1))
-        return Centre(mean) if mean.isfinite().all() else None
 
     def _prepared(self, block: Rows) -> Rows:
         """Centre a block; in a copy with a column of ones if it is small and dense."""
         if not (block.has_intercept and block.is_dense and block.n_entries <= SMALL_ENTRIES):
             return block if self.centre is None else block.centred_on(self.centre)
         X = block.X.to(self.dtype)
-        X = X if self.centre is None else X - self.centre.mean
+        X = X if self.centre is None else X - self.centre.location
         X = torch.cat([X, X.new_ones(len(X), 1)], dim=1)
         return DenseRows(X, block.targets, block.weight)
 

@@ -128,7 +128,7 @@ class Rows(ABC):
         X = X if self.is_dense else X.to_dense()
         if self.centre is not None:
             wide = torch.promote_types(X.dtype, self.weight.dtype)
-            X = X.to(wide) - self.centre.mean.to(wide)
+            X = X.to(wide) - self.centre.location.to(wide)
         return X.to(self.weight.dtype)
 
     def _with_intercept(self, products: Tensor, thin: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class SparseRows(Rows):
         squares = self._multiply(_squared(self._transpose), weight)
         if self.centre is None:
             return squares
-        mean, total = self.centre.mean.to(weight.dtype), weight.sum(-1, keepdim=True)
+        mean, total = self.centre.location.to(weight.dtype), weight.sum(-1, keepdim=True)
         sums = self._transpose @ weight.T
         raw = squares[:, :-1]
         moved = raw - 2 * mean * sums.T + mean.square() * total
@@ -252,7 +252,7 @@ class SparseRows(Rows):
         norms = linear_predictor(_squared(self.X), scale)
         if self.centre is None:
             return norms
-        mean, scale = self.centre.mean.to(scale.dtype), scale[:, :-1]
+        mean, scale = self.centre.location.to(scale.dtype), scale[:, :-1]
         shift = (scale * mean.square()).sum(-1, keepdim=True)
         moved = norms - 2 * linear_predictor(self.X, scale * mean) + shift
         return torch.maximum(moved, torch.finfo(scale.dtype).eps * norms)

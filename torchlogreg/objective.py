@@ -61,6 +61,9 @@ SUBSAMPLE = 10
 ROWS_A_COLUMN = 1000
 """Fewest rows of a subsample for every column of X: the minimisers are then hardly different."""
 
+FAR = 100.0
+"""Deviations from zero beyond which a column is not read in float32."""
+
 INTERCEPT_STEPS = 4
 """Steps of Newton's method on the intercepts: it starts where they are all but right."""
 
@@ -259,8 +262,8 @@ class Objective:
         a fraction of the time, and the minimisers agree to seven digits or so.
         """
         n_entries = self.n_rows * self.blocks[0].n_columns
-        is_double = self.dtype == torch.float64
-        if not (is_double and self.blocks[0].is_dense and n_entries >= LARGE_ENTRIES):
+        is_large = self.blocks[0].is_dense and n_entries >= LARGE_ENTRIES
+        if self.dtype != torch.float64 or not is_large or self._lies_far_from_zero():
             return (self,)
         blocks = [block.to(torch.float32) for block in self.blocks]
         penalty = self.penalty.to(torch.float32)
@@ -282,6 +285,14 @@ class Objective:
             loss, _ = self.family.loss_and_residual(eta, block.targets)
             separated &= ((loss < math.log(2)) | (block.weight == 0)).all(-1)
         return bool(separated.any())
+
+    def _lies_far_from_zero(self) -> bool:
+        """Whether a column is so far from zero that float32 leaves few digits of its deviation."""
+        n_rows = self.blocks[0].n_rows
+        index = torch.arange(0, n_rows, max(n_rows // 1000, 1), device=self.blocks[0].weight.device)
+        columns = self.blocks[0].design(index)
+        deviation, mean = torch.std_mean(columns, dim=1)
+        return bool(((deviation > 0) & (mean.abs() > FAR * deviation)).any())
 
     def _numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
         """Bring tensors (B,) to the host in one transfer, if the objective is attended."""

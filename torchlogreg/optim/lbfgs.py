@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,15 @@ from torch import Tensor
 
 from torchlogreg.optim.full_batch import FullBatchOptimizer
 from torchlogreg.optim.protocol import Point, PreconditionerFactory, SmoothObjective
+
+SETTLED = 5
+"""Iterations that a start on a subsample stands for."""
+
+AT_ONCE = 2
+"""Iterations that are sure to be made: what costs no more is built before them."""
+
+SLOW = 20
+"""Iterations after which those to come are estimated."""
 
 
 class LBFGS(FullBatchOptimizer):
@@ -56,9 +66,6 @@ class LBFGS(FullBatchOptimizer):
     # With a preconditioner all directions converge alike: when the largest entries of the gradient
     # are at tol, the rest is not as far below it as in plain L-BFGS, and the objective is higher.
     margin = 0.2
-
-    builds: tuple[int, ...] = (5, 40, 160, 640)
-    """Iterations before which a preconditioner is built, besides the rough one at the start."""
 
     n_start = 3
     """Iterations on a subsample, where there are rows enough for one."""
@@ -116,13 +123,14 @@ class LBFGS(FullBatchOptimizer):
         point = objective.at(param.detach().to(coef.dtype))
         if not (point.value < start.value).all():
             return start
-        memory["n_iter"] = self.builds[0]  # time for a good preconditioner, of all rows
+        memory["n_iter"] = SETTLED
         return point
 
     def _direction(
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
         """Apply the inverse Hessian approximation to the gradient."""
+        memory.setdefault("first_norm", max(self.optimality))
         if self.preconditioner is not None:
             self._precondition(objective, point, memory)
         return self._descend(point, memory)
@@ -161,23 +169,48 @@ class LBFGS(FullBatchOptimizer):
         """Build the initial matrix when it is time, and after a break as it was before."""
         assert self.preconditioner is not None
         assert objective is not None
-        n_iter = memory.setdefault("n_iter", 0)
-        is_due = n_iter in self.builds
-        if is_due:
-            memory["anchor"] = point.coef
-            memory["anchor_iter"] = n_iter
-        if is_due or not self._is_built:
-            anchor_iter = memory.get("anchor_iter", -1)
-            anchor = memory.setdefault("anchor", point.coef)
+        memory.setdefault("n_iter", 0)
+        known = memory.get("quality", -1)
+        quality = self._quality_due(objective, point, memory)
+        if quality > known:
+            memory["anchor"], memory["quality"] = point.coef, quality
+        if quality > known or not self._is_built:
+            anchor = memory["anchor"]
             at_anchor = point if anchor is point.coef else objective.at(anchor)
-            generator = self._generator(point.coef.device, 2 + anchor_iter)
-            quality = 1 + self.builds.index(anchor_iter) if anchor_iter >= 0 else 0
+            generator = self._generator(point.coef.device, 1 + quality)
             self._inverse = self.preconditioner(objective, at_anchor, generator, quality=quality)
             self._is_built, self._precision = True, objective.dtype
             if not self._apply_inverse(point.grad).isfinite().all():  # it overflows
                 self._inverse = None
             if "S" in memory:
                 self._rescale(memory, point.grad.shape)
+
+    def _quality_due(
+        self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
+    ) -> int:
+        """Return the best quality that is due: as much time has gone by as it costs.
+
+        It is due before that, if it is not out of all proportion, when the iterations so far
+        show that without it there will be many.
+        """
+        assert self.preconditioner is not None
+        n_iter, known = memory["n_iter"], memory.get("quality", -1)
+        limit = n_iter + AT_ONCE
+        if n_iter >= SLOW and self._expected(memory) > 3 * SLOW:
+            limit = max(limit, 10 * SLOW)
+        for quality in reversed(range(known + 1, len(self.preconditioner.earliest))):
+            is_settled = n_iter >= self.preconditioner.earliest[quality]
+            if is_settled and self.preconditioner.cost(objective, point, quality) <= limit:
+                return quality
+        return known
+
+    def _expected(self, memory: dict[str, Any]) -> float:
+        """Return how many iterations there will be if they go on as so far."""
+        goal = max(self.margin * self._tol, torch.finfo(torch.float64).tiny)
+        first, now = memory["first_norm"], max(self.optimality)
+        if not 0 < now < first < math.inf:
+            return math.inf
+        return float(memory["n_iter"] * math.log(first / goal) / math.log(first / now))
 
     def _apply_inverse(self, gradient: Tensor) -> Tensor:
         """Apply the preconditioner, if any, in the precision in which it was built."""

@@ -120,12 +120,16 @@ class SmoothObjective(Protocol):
 
 
 class PreconditionerFactory(Protocol):
-    """Builds approximate inverses of Hessians."""
+    """Builds approximate inverses of Hessians, of qualities 0, 1, 2, ..."""
+
+    @property
+    def earliest(self) -> Sequence[int]:
+        """Iterations before which each quality is not built."""
+
+    def cost(self, objective: Any, point: Any, quality: int) -> float:
+        """Return how many iterations take as long as to build that quality; inf for never."""
 
     def __call__(
         self, objective: Any, point: Any, generator: torch.Generator, *, quality: int
-    ) -> Callable[[Tensor], Tensor] | None:
-        """Return what maps a gradient at ``point`` to a step: 0 is the cheapest quality.
-
-        None where no approximation pays.
-        """
+    ) -> Callable[[Tensor], Tensor]:
+        """Return what maps a gradient at ``point`` to a step."""

@@ -8,9 +8,10 @@ scales. It needs a few dozen if its initial matrix is close to the inverse of th
 ==================  ==================================  ========================================
 form                when                                what it keeps
 ==================  ==================================  ========================================
-:class:`Blocks`     it fits, and costs some passes      a D x D matrix for every output
-:class:`Kronecker`  there are too many outputs for it   an R x R and a D x D matrix
-none                D x D costs too much, or n < D      --
+:class:`Diagonal`   at the start                        a number for every coefficient
+:class:`Kronecker`  it costs little, or there are too   an R x R and a D x D matrix
+                    many outputs for blocks
+:class:`Blocks`     the iterations so far took as long  a D x D matrix for every output
 ==================  ==================================  ========================================
 
 Rows are drawn with probabilities proportional to their leverage in the Hessian and weighted by the
@@ -20,6 +21,7 @@ features. The diagonal is made exact, which costs one pass over the data.
 
 from torchlogreg.preconditioners.blocks import Blocks
 from torchlogreg.preconditioners.choice import sampled_inverse_hessian
+from torchlogreg.preconditioners.diagonal import Diagonal
 from torchlogreg.preconditioners.kronecker import Kronecker
 
-__all__ = ["Blocks", "Kronecker", "sampled_inverse_hessian"]
+__all__ = ["Blocks", "Diagonal", "Kronecker", "sampled_inverse_hessian"]

@@ -1,7 +1,14 @@
-"""Which form of preconditioner suits the data, and how many rows it is estimated from."""
+"""Which form of preconditioner suits the data, how many rows it is estimated from, and when.
+
+Whether a dear preconditioner pays is not known before: easy data converges without. It is
+therefore built when as much time has gone into iterations as it costs. Whatever the data, that
+takes at most twice the time of the better of both choices. Costs are counted in
+multiplications, not in seconds, so that a fit is the same whenever it is repeated.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,74 +17,120 @@ from torch import Tensor
 from torchlogreg.objective import Objective
 from torchlogreg.points import Point
 from torchlogreg.preconditioners.blocks import Blocks
+from torchlogreg.preconditioners.diagonal import Diagonal
 from torchlogreg.preconditioners.kronecker import Kronecker
 
 InverseHessian = Callable[[Tensor], Tensor]
 """Maps a gradient (B, R, D) to a step (B, R, D): linear, symmetric, positive on the gradients."""
 
-ROWS_A_COLUMN = 8
+ROWS_PER_COLUMN = 8
 """Rows in the smallest sample for every column of a D x D matrix."""
 
 MIN_ROWS = 2000
 """Fewest rows in a sample, where there are as many."""
 
-MIN_COLUMNS = 256
-"""Columns D up to which a D x D matrix is taken even if there are fewer rows."""
-
 MAX_ENTRIES = 2**24
 """Most entries of the matrices of all outputs, unless the data itself is larger."""
 
-PASSES = 100
-"""A preconditioner may cost as many multiplications as so many passes over the data, which is
-some tens of passes in time: products of matrices are faster than passes."""
+READ = 6
+"""Multiplications in the time in which an entry of dense data is read."""
 
 SPARSE_FACTOR = 10
 """How much dearer a multiplication is with sparse data than with dense ones."""
 
-MIN_BUDGET = 1e9
-"""Multiplications that are always allowed: some milliseconds."""
+GRAM_FACTOR = 0.3
+"""How much cheaper one is in half a product of two large matrices."""
+
+INVERSE_FACTOR = 0.7
+"""Multiplications for the inverse of a D x D matrix, in units of D^3."""
+
+GATHER = 100
+"""Multiplications in the time in which an entry is picked, moved and scaled."""
+
+CALLS = 4e7
+"""Multiplications in the time of the calls that an iteration makes."""
 
 
-def sampled_inverse_hessian(
-    objective: Objective, point: Point, generator: torch.Generator, *, quality: int = 1
-) -> InverseHessian | None:
-    """Approximate the inverse Hessian at a point.
+class SampledInverseHessian:
+    """Approximate inverse Hessians of increasing quality, and what each of them costs.
 
-    Parameters
-    ----------
-    objective : Objective
-        Data, family and penalty.
-    point : Point
-        Where.
-    generator : torch.Generator
-        Draws the rows, if there are more than the sample takes.
-    quality : int, default=1
-        0 for the form that is cheap to build, 1 for the better one; with each more the sample
-        is twice as large, if that is not too dear.
+    ======== ============================ =====================================
+    quality  form                         earliest iteration
+    ======== ============================ =====================================
+    0        :class:`Diagonal`            0
+    1        :class:`Kronecker`           0
+    2, 3, …  :class:`Blocks`              5, 40, 160, 640
+    ======== ============================ =====================================
 
-    Returns
-    -------
-    inverse : callable or None
-        Maps (B, R, D) to (B, R, D). None if D x D matrices cost too much, or if the rows do not
-        determine them. With fewer rows than columns the steps of plain L-BFGS stay in the space
-        that the rows span; those of a preconditioner estimated from some of them do not.
+    Every quality above 2 has twice as many rows as the one before. Where there are too many
+    outputs for a matrix each, it is :class:`Kronecker` instead of :class:`Blocks`.
     """
-    B, R, D = point.coef.shape
-    n = objective.n_rows
-    n_least = min(n, max(ROWS_A_COLUMN * D, MIN_ROWS))
-    work_a_row, budget = B * D**2, _budget(objective, B * R)
-    if work_a_row * (n_least + D) > budget or (n < D and D > MIN_COLUMNS):
-        return None
-    fits = max(MAX_ENTRIES, n * D // 4) >= B * R * D**2
-    n_affordable = int(budget // (R * work_a_row)) - D
-    if quality == 0 or not fits or n_affordable < n_least:
-        return Kronecker(objective, point, generator, n_least)
-    n_wanted = n_least * 2 ** (quality - 1)
-    return Blocks(objective, point, generator, min(n, n_wanted, n_affordable))
+
+    earliest = (0, 0, 5, 40, 160, 640)
+    """Iterations before which a quality is not built: the coefficients have not settled."""
+
+    def cost(self, objective: Objective, point: Point, quality: int) -> float:
+        """Return how many iterations take as long as to build that quality.
+
+        Infinity if its matrices are too large.
+        """
+        B, R, D = point.coef.shape
+        if quality == 0:
+            return 0.0
+        if not self._fits(objective, B, 1, D):
+            return math.inf
+        n_matrices = B * R if self._has_blocks(objective, point, quality) else B
+        n_rows = self._n_rows(objective, D, quality)
+        work = n_rows * D * (D * GRAM_FACTOR + GATHER) + D**3 * INVERSE_FACTOR
+        return n_matrices * work / self._iteration(objective, B * R)
+
+    def __call__(
+        self, objective: Objective, point: Point, generator: torch.Generator, *, quality: int
+    ) -> InverseHessian:
+        """Approximate the inverse Hessian at a point.
+
+        Parameters
+        ----------
+        objective : Objective
+            Data, family and penalty.
+        point : Point
+            Where.
+        generator : torch.Generator
+            Draws the rows, if there are more than the sample takes.
+        quality : int
+            See the table.
+
+        Returns
+        -------
+        inverse : callable
+            Maps (B, R, D) to (B, R, D).
+        """
+        if quality == 0:
+            return Diagonal(objective, point)
+        n_rows = self._n_rows(objective, point.coef.shape[-1], quality)
+        form = Blocks if self._has_blocks(objective, point, quality) else Kronecker
+        return form(objective, point, generator, n_rows)
+
+    def _has_blocks(self, objective: Objective, point: Point, quality: int) -> bool:
+        return quality >= 2 and self._fits(objective, *point.coef.shape)
+
+    @staticmethod
+    def _fits(objective: Objective, B: int, R: int, D: int) -> bool:
+        n_entries = sum(block.n_entries for block in objective.blocks)
+        return bool(B * R * D**2 <= max(MAX_ENTRIES, n_entries // 4))
+
+    @staticmethod
+    def _n_rows(objective: Objective, n_columns: int, quality: int) -> int:
+        n_least = max(ROWS_PER_COLUMN * n_columns, MIN_ROWS)
+        return min(objective.n_rows, n_least * 2 ** max(quality - 2, 0))
+
+    @staticmethod
+    def _iteration(objective: Objective, n_outputs: int) -> float:
+        """Multiplications in the time of an iteration, which multiplies the data twice."""
+        factor = 1 if objective.blocks[0].is_dense else SPARSE_FACTOR
+        n_entries = sum(block.n_entries for block in objective.blocks)
+        return 2 * n_entries * (n_outputs + READ) * factor + CALLS
 
 
-def _budget(objective: Objective, n_outputs: int) -> float:
-    """Multiplications that a preconditioner may cost."""
-    factor = 1 if objective.blocks[0].is_dense else SPARSE_FACTOR
-    n_entries = sum(block.n_entries for block in objective.blocks)
-    return max(PASSES * 2 * factor * n_entries * n_outputs, MIN_BUDGET)
+sampled_inverse_hessian = SampledInverseHessian()
+"""What "lbfgs" builds its preconditioners with."""
