@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchlogreg.centring import Centre, medians
+from torchlogreg.centring import MANY, centre_of
 from torchlogreg.data import DenseRows, Rows, SparseRows
 from torchlogreg.families import Family
+from torchlogreg.fingerprint import Fingerprint
 
 Batch = tuple[Any, Tensor]
 """Rows and their class codes."""
@@ -30,8 +31,11 @@ class TrainingSet(Dataset[Any]):
     n_features: int
     """Number d of features."""
 
+    weight_unit: Tensor
+    """What row weights are counted in, lest their sum overflow: shape (1 or B,)."""
+
     weight_sum: Tensor
-    """Sum S of the row weights of each problem, shape (1 or B,)."""
+    """Sum of the row weights of each problem in that unit, shape (1 or B,)."""
 
     family: Family
     """Loss of a row."""
@@ -42,9 +46,9 @@ class TrainingSet(Dataset[Any]):
     device: torch.device
     """Where the rows are, or are brought to."""
 
-    def fingerprint(self) -> tuple[float, ...]:
-        """Numbers that tell this data from other data."""
-        return float(self.n_rows), float(self.n_features), *self.weight_sum.tolist()
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a digest that tells this data from other data."""
 
     @abstractmethod
     def sample(self) -> Rows:
@@ -70,6 +74,9 @@ SMALL_ENTRIES = 2**16
 """Most entries of a dense X that is copied, with a column of ones for the intercept: where the
 time goes into the calls, that spares some."""
 
+CENTRED_ENTRIES = 2**20
+"""The same where the columns are centred, which takes some more calls without a copy."""
+
 
 class RowBlocks(TrainingSet):
     """A training set in memory, as row blocks.
@@ -93,7 +100,8 @@ class RowBlocks(TrainingSet):
         The rows that mini-batches are made of, all by default; the others have weight 0.
     is_centred : bool, default=False
         Whether the blocks are for the coefficients of centred columns, see
-        :class:`~torchlogreg.centring.Centre`. Needs an intercept, without which nothing is centred.
+        :class:`~torchlogreg.centring.Centre`. They are not without an intercept, nor where no
+        column lies far from zero.
     """
 
     def __init__(
@@ -109,16 +117,17 @@ class RowBlocks(TrainingSet):
     ) -> None:
         # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = torch.atleast_2d(sample_weight)
-        largest = weight.amax(-1, keepdim=True)
-        weight = weight / largest  # lest the sum overflow
-        total = weight.sum(-1, keepdim=True)
-        self.weight_sum = (largest * total).squeeze(-1)
+        self.weight_unit = weight.amax(-1)
+        weight = weight / self.weight_unit.unsqueeze(-1)
+        self.weight_sum = weight.sum(-1)
         self.family = family
         self.device = X.device
         self.dtype = torch.promote_types(X.dtype, torch.float32)
-        weight = (weight / total).to(X.device, self.dtype)
+        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
         targets = family.encode(codes, self.dtype)
+        self.X = X
         self.codes = codes
+        self.sample_weight = sample_weight
         self.index = index
         self.n_rows, self.n_features = X.shape
         self.blocks: tuple[Rows, ...]
@@ -130,12 +139,13 @@ class RowBlocks(TrainingSet):
             self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
         self.centre = None
         if is_centred and fit_intercept:
-            self.centre = Centre(medians(self.sample().X))
+            self.centre = centre_of(self.sample(MANY).X)
         self.blocks = tuple(self._prepared(block) for block in self.blocks)
 
     def _prepared(self, block: Rows) -> Rows:
         """Centre a block; in a copy with a column of ones if it is small and dense."""
-        if not (block.has_intercept and block.is_dense and block.n_entries <= SMALL_ENTRIES):
+        most_entries = SMALL_ENTRIES if self.centre is None else CENTRED_ENTRIES
+        if not (block.has_intercept and block.is_dense and block.n_entries <= most_entries):
             return block if self.centre is None else block.centred_on(self.centre)
         X = block.X.to(self.dtype)
         X = X if self.centre is None else X - self.centre.location
@@ -159,24 +169,16 @@ class RowBlocks(TrainingSet):
         (rows,) = self.blocks
         return ShuffledBatches(rows, self.codes, self.index, batch_size, seed, epoch)
 
-    def sample(self) -> Rows:
-        """Return a thousand rows at most, evenly spread over those that have weight."""
+    def sample(self, n_rows: int = 1000) -> Rows:
+        """Return about so many rows, evenly spread over those that have weight."""
         rows = self.blocks[0]
         index = rows.weight.amax(0).nonzero().squeeze(-1)
-        return rows.take(index[:: max(len(index) // 1000, 1)])
+        return rows.take(index[:: max(len(index) // n_rows, 1)])
 
-    def fingerprint(self) -> tuple[float, ...]:
-        """Numbers that tell this data from other data, whatever the order of their sums."""
-        rows = self.blocks[0]
-        X = rows.X if rows.is_dense else rows.X.values()
-        place = torch.linspace(1, 2, len(self.codes), dtype=torch.float64, device=self.device)
-        weight = rows.weight[0].to(torch.float64)
-        return (
-            *super().fingerprint(),
-            X.sum(dtype=torch.float64).item(),
-            (place * self.codes).sum().item(),
-            (place[: len(weight)] * weight).sum().item(),
-        )
+    def fingerprint(self) -> str:
+        """Return a digest of features, labels and weights."""
+        index = "all rows" if self.index is None else self.index
+        return str(Fingerprint().add(self.X, self.codes, self.sample_weight, index))
 
 
 class WholeBatch:

@@ -5,13 +5,28 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
+
+from torchlogreg.fingerprint import described
+
+FREE = {
+    "device",
+    "lr",
+    "max_epochs",
+    "n_iter_no_change",
+    "optimizer__check_every",  # follows from the device
+    "optimizer__lr",
+    "optimizer__tol",
+    "tol",
+    "valid_set",
+    "verbose",
+}
+"""Parameters of a net that may change between two runs of a fit."""
 
 
 class Progress(Callback):
@@ -77,6 +92,10 @@ class Checkpoint(Callback):
     the state of its optimizer and its history are those of the file, and ``max_iter`` counts
     from the beginning. With the same data, the result is that of a single run.
 
+    The data must be the same bit by bit; in which memory order, on which device and with how many
+    threads makes no difference. Of a data set or loader of torch are compared the shape, the
+    labels that it tells, and some of its items, or the first batch of an iterable one.
+
     Parameters
     ----------
     path : str or path
@@ -89,7 +108,8 @@ class Checkpoint(Callback):
     ------
     ValueError
         If the file holds a fit of other data, of another shape, with another optimizer or other
-        parameters. What may change is ``max_iter``, ``tol`` and the learning rate.
+        parameters, those in ``net_params`` included. What may change is ``max_iter``, ``tol`` and
+        the learning rate.
 
     Examples
     --------
@@ -116,7 +136,7 @@ class Checkpoint(Callback):
             raise ValueError(f"every={self.every!r} must be at least 1.")
         if not Path(self.path).parent.is_dir():
             raise ValueError(f"path={str(self.path)!r} is in a folder that does not exist.")
-        self.fingerprint_ = [*X.fingerprint(), *self._parameters(net)]
+        self.origin_ = {"data": X.fingerprint(), **self._parameters(net)}
         if Path(self.path).exists():
             state = torch.load(self.path, map_location=net.device, weights_only=True)
             self._check_origin(state, net)
@@ -138,15 +158,13 @@ class Checkpoint(Callback):
                 f"{state['optimizer_class']}; this fit has {expected} and {optimizer}. "
                 "Use another path, or remove the file."
             )
-        known = state["fingerprint"]
-        if len(known) != len(self.fingerprint_) or not all(
-            math.isclose(old, new, rel_tol=1e-6)
-            for old, new in zip(known, self.fingerprint_, strict=True)
-        ):
+        known = state.get("origin", {})
+        names = {*known, *self.origin_}
+        others = sorted(n for n in names if not _is_same(known.get(n), self.origin_.get(n)))
+        if others:
             raise ValueError(
-                f"path={str(self.path)!r} holds a fit of other data or with other parameters (C, "
-                "l1_ratio, weights, batch_size, random_state, early_stopping). Use another path, "
-                "or remove the file."
+                f"path={str(self.path)!r} holds a fit of other data or with other parameters: "
+                f"{', '.join(others)} differ. Use another path, or remove the file."
             )
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -167,33 +185,42 @@ class Checkpoint(Callback):
             "optimizer_class": type(net.optimizer_).__name__,
             "history": json.dumps(list(net.history), default=float),
             "best_coef": getattr(net, "best_coef_", None),
-            "fingerprint": self.fingerprint_,
+            "origin": self.origin_,
             "tol": self._tol(net) if net.is_finished else None,
         }
         path = Path(self.path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
+        part = path.with_name(f".{path.name}.part")  # one that a kill has left is written over
+        try:
+            with part.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     @staticmethod
-    def _parameters(net: Any) -> list[float]:
-        """Numbers that tell one objective and way to it from others."""
+    def _parameters(net: Any) -> dict[str, Any]:
+        """Return what tells one objective and way to it from others.
+
+        Not what may change between two runs, nor what follows from device and data.
+        """
         penalty = net.criterion_.penalty
-        l1 = getattr(penalty, "l1", penalty.strength)
+        options = {f"optimizer__{name}": v for name, v in net.optimizer_.defaults.items()}
+        given = {
+            name: value
+            for name, value in {**net.get_params(deep=False), **options}.items()
+            if name not in FREE and not name.startswith(("callbacks", "criterion__", "module__"))
+        }
         has_valid_set = getattr(net, "valid_set", None) is not None
-        names = ("batch_size", "seed")
-        return [
-            penalty.strength.max().item(),
-            l1.max().item(),
-            float(has_valid_set),
-            *(float(getattr(net, name, 0)) for name in names),
-        ]
+        return {
+            "C and the sum of the weights": penalty.strength.max().item(),
+            "l1_ratio": getattr(penalty, "l1", penalty.strength).max().item(),
+            "early_stopping": has_valid_set,
+            "fit_intercept": bool(net.module_.bias is not None),
+            **{name: described(value) for name, value in given.items()},
+        }
 
     @staticmethod
     def _tol(net: Any) -> float:
@@ -201,6 +228,13 @@ class Checkpoint(Callback):
         tol = getattr(net, "tol", None)
         tol = net.optimizer_.defaults.get("tol", tol)
         return -1.0 if tol is None else float(tol)
+
+
+def _is_same(known: Any, new: Any) -> bool:
+    """Whether two values are equal; numbers to rounding, for sums depend on the threads."""
+    if isinstance(known, float) and isinstance(new, float):
+        return math.isclose(known, new, rel_tol=1e-9)
+    return bool(known == new)
 
 
 def check_callbacks(callbacks: Any, verbose: int = 0, *, resumes: bool = True) -> list[Any]:

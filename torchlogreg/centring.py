@@ -2,9 +2,9 @@ r"""Coordinates in which the columns of X lie around zero.
 
 With an intercept, :math:`X W^\top + c = (X - 1\mu^\top) W^\top + c'` for any vector :math:`\mu` and
 :math:`c' = c + W\mu`. The penalty does not see the intercept, so that the objective is the same
-function of (W, c'), with the same minimiser. But columns that lie far from zero, compared with their
-deviations, spoil the condition of the problem in (W, c), and the rounding errors of its sums.
-Solvers therefore work in (W, c'); a large X is never shifted as a whole.
+function of (W, c'), with the same minimiser. But columns that lie far from zero, compared with
+their deviations, spoil the condition of the problem in (W, c), and the rounding errors of its
+sums. Solvers therefore work in (W, c'); a large X is never shifted as a whole.
 
 Shapes follow the legend in :mod:`torchlogreg.objective`.
 """
@@ -15,6 +15,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+FAR = 3.0
+"""Median absolute deviations beyond which a column lies far from zero."""
+
+FEW = 8
+"""Rows that are looked at first: a column with both signs in them does not lie far from zero."""
+
+MANY = 100
+"""Rows that are looked at then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,26 +64,41 @@ class Centre:
         return torch.cat([moved, intercept], dim=-1)
 
 
-def medians(X: Tensor) -> Tensor:
-    """Return the median (d,) of each column of a dense or CSR matrix with few rows.
+def centre_of(X: Tensor) -> Centre | None:
+    """Return the centre of some rows of a dense or CSR matrix: the medians of its columns.
 
-    A mean would follow a single outlier away from all other rows. Where most entries of a
-    column are not stored, the median is zero.
+    Means would follow a single outlier away from all other rows. Columns that do not lie far from
+    zero stay where they are. None if there are no others: then it is not worth the arithmetic.
     """
-    X = X.to(torch.promote_types(X.dtype, torch.float32))
     if X.layout is torch.strided:
-        return X.median(0).values
-    n_stored = torch.bincount(X.col_indices(), minlength=X.shape[1])
-    is_filled = 2 * n_stored > len(X)
-    index = X.to_sparse_coo().coalesce()
-    kept = is_filled[index.indices()[1]]
-    rows, columns = index.indices()[:, kept]
-    place = is_filled.cumsum(0) - 1
+        few = X[:: max(len(X) // FEW, 1)]
+        columns = (few.amin(0) * few.amax(0) > 0).nonzero().squeeze(-1)
+        filled = X[:, columns]
+    else:
+        columns, filled = _filled_columns(X)
+    filled = filled.to(torch.promote_types(X.dtype, torch.float32))
+    if not len(columns):
+        return None
+    location = filled.median(0).values
+    deviation = (filled - location).abs_().median(0).values
+    location = torch.where(location.abs() > FAR * deviation, location, 0)
+    if not location.any():
+        return None
+    return Centre(location.new_zeros(X.shape[1]).index_copy_(0, columns, location))
+
+
+def _filled_columns(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the columns of a CSR matrix most of whose entries are stored, and these, dense.
+
+    The median of all others is zero.
+    """
+    row = torch.repeat_interleave(torch.arange(len(X), device=X.device), X.crow_indices().diff())
+    column = X.col_indices()
+    is_filled = 2 * torch.bincount(column, minlength=X.shape[1]) > len(X)
+    place, kept = is_filled.cumsum(0) - 1, is_filled[column]
     filled = X.values().new_zeros(len(X), int(is_filled.sum()))
-    filled[rows, place[columns]] = index.values()[kept]
-    result = X.values().new_zeros(X.shape[1])
-    result[is_filled] = filled.median(0).values
-    return result
+    filled.index_put_((row[kept], place[column[kept]]), X.values()[kept], accumulate=True)
+    return is_filled.nonzero().squeeze(-1), filled
 
 
 def double(device: torch.device) -> torch.dtype:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -10,12 +12,24 @@ import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
-from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, IterableDataset, Subset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 
 from torchlogreg.batches import Batch, TrainingSet
 from torchlogreg.data import DenseRows, Rows
 from torchlogreg.families import family_of
+from torchlogreg.fingerprint import Fingerprint
 from torchlogreg.validation import as_numpy, check_class_weights, encode_labels
+
+N_ITEMS = 32
+"""Items of a data set that are read to know it again."""
 
 
 def labels_of(dataset: Any) -> np.ndarray | None:
@@ -23,8 +37,11 @@ def labels_of(dataset: Any) -> np.ndarray | None:
 
     They are looked for where torch and torchvision keep them: in ``targets``, ``labels``, or the
     last of ``tensors``, also below :class:`~torch.utils.data.Subset` and
-    :class:`~torch.utils.data.ConcatDataset`.
+    :class:`~torch.utils.data.ConcatDataset`. A data set that transforms its targets does not tell:
+    the labels are those that its items carry.
     """
+    if _transforms_targets(dataset):
+        return None
     if isinstance(dataset, Subset):
         labels = labels_of(dataset.dataset)
         return None if labels is None else labels[np.asarray(dataset.indices)]
@@ -37,6 +54,13 @@ def labels_of(dataset: Any) -> np.ndarray | None:
     for name in ("labels", "targets"):
         labels = getattr(dataset, name, labels)
     return None if labels is None else np.asarray(as_numpy(labels))
+
+
+def _transforms_targets(dataset: Any) -> bool:
+    """Whether a data set of torchvision's kind gives other labels than it holds."""
+    joint = getattr(dataset, "transforms", None)  # of features and target at once
+    is_joint = joint is not None and getattr(joint, "target_transform", joint) is not None
+    return is_joint or getattr(dataset, "target_transform", None) is not None
 
 
 class LoaderRows(TrainingSet):
@@ -68,7 +92,8 @@ class LoaderRows(TrainingSet):
     Raises
     ------
     ValueError
-        If there are no rows, no labels, or if the classes are not known.
+        If there are no rows, no labels, or if the classes are not known. In the first epoch, if
+        the items of a data set carry other labels than it tells.
     """
 
     def __init__(
@@ -84,7 +109,10 @@ class LoaderRows(TrainingSet):
         has_penalty: bool,
     ) -> None:
         dataset = data.dataset if isinstance(data, DataLoader) else data
+        if _length(dataset) == 0:
+            raise ValueError(f"X={data!r} is empty: a fit needs rows.")
         codes, self.classes = self._labels(dataset, classes)
+        self._told = None if codes is None else np.bincount(codes, minlength=len(self.classes))
         self._class_weight = self._weights(class_weight, codes)
         self._mean_weight = 1.0 if codes is None else float(self._class_weight[codes].mean())
         self._seed, self._generator = seed, None
@@ -107,6 +135,9 @@ class LoaderRows(TrainingSet):
         if not self.dtype.is_floating_point:
             raise ValueError(f"The features have the dtype {features.dtype}: real numbers needed.")
         self.n_rows = self._count(is_needed=has_penalty)
+        if not self._is_whole():
+            self._told = None
+        self.weight_unit = torch.ones(1, dtype=torch.float64)
         self.weight_sum = torch.tensor([self.n_rows * self._mean_weight], dtype=torch.float64)
 
     def __len__(self) -> int:
@@ -117,27 +148,61 @@ class LoaderRows(TrainingSet):
     def _labels(dataset: Any, classes: Any) -> tuple[np.ndarray | None, np.ndarray]:
         """Codes of all rows, None where they are not known in advance, and the classes."""
         if classes is not None:
-            return None, encode_labels(classes, classes)[1]
+            return None, encode_labels(np.asarray(classes), classes)[1]
         labels = labels_of(dataset)
         if labels is None:
+            reason = " (it transforms its targets)" if _transforms_targets(dataset) else ""
             raise ValueError(
-                f"The labels of {type(dataset).__name__} are not known in advance. Name them: "
-                "fit(data, classes=[...])."
+                f"The labels of {type(dataset).__name__} are not known in advance{reason}. Name "
+                "them: fit(data, classes=[...])."
             )
         return encode_labels(labels)
 
     def _count(self, *, is_needed: bool) -> int:
         """Number of rows in an epoch: 1 if it is neither known nor needed."""
         loader = self.loader
-        sampler = getattr(loader, "batch_sampler", None)
-        is_plain = type(sampler) is BatchSampler and not isinstance(loader.dataset, IterableDataset)
-        if is_plain and hasattr(loader.sampler, "__len__"):
+        if self._is_plain() and hasattr(loader.sampler, "__len__"):
             n = len(loader.sampler)
             return n - n % loader.batch_size if loader.drop_last else n
         if not is_needed:
             return 1
         self._start = None
         return sum(len(_pair(batch)[0]) for batch in self._epoch(0))
+
+    def fingerprint(self) -> str:
+        """Return a digest of what can be known without a pass over the data.
+
+        These are shape, labels as far as the data set tells them, batch size, and some rows: items
+        evenly spread over the data set, unless they come out differently each time; of an
+        iterable data set the first batch.
+        """
+        digest = Fingerprint().add(self.n_rows, self.n_features, self.dtype, self.loader.batch_size)
+        digest.add(self.classes, self._class_weight)
+        dataset = self.loader.dataset
+        if isinstance(dataset, IterableDataset) or not _length(dataset):
+            return str(digest.add(*_pair(self._first)))
+        labels = labels_of(dataset)
+        digest.add("unknown" if labels is None else labels)
+        with _generators_kept():
+            some = range(0, len(dataset), max(len(dataset) // N_ITEMS, 1))
+            items, again = ([dataset[i] for i in some] for _ in range(2))
+        is_same = str(Fingerprint().add(*items)) == str(Fingerprint().add(*again))
+        return str(digest.add(*items) if is_same else digest)
+
+    def _is_plain(self) -> bool:
+        """Whether the batches are slices of the order that a sampler gives."""
+        is_iterable = isinstance(self.loader.dataset, IterableDataset)
+        return type(self.loader.batch_sampler) is BatchSampler and not is_iterable
+
+    def _is_whole(self) -> bool:
+        """Whether an epoch has every row of the data set once."""
+        sampler = getattr(self.loader, "sampler", None)
+        is_once = type(sampler) is SequentialSampler or (
+            type(sampler) is RandomSampler
+            and not sampler.replacement
+            and len(sampler) == len(self.loader.dataset)
+        )
+        return self._is_plain() and is_once and not self.loader.drop_last
 
     def sample(self) -> Rows:
         """Return the rows of the first batch."""
@@ -156,14 +221,25 @@ class LoaderRows(TrainingSet):
             source = chain([self._first], start)
         else:
             source = self._epoch(epoch)
+        n_found = np.zeros(len(self.classes), dtype=np.int64)
         for number, batch in enumerate(source):
             rows, codes = self._rows(*_pair(batch))
+            if self._told is not None:
+                n_found += np.bincount(codes.cpu().numpy(), minlength=len(n_found))
             if not rows.X.isfinite().all():
                 raise ValueError(
                     f"Batch {number} of the data, counted from 0, contains NaN or infinity. Drop "
                     "or impute these entries."
                 )
             yield rows, codes
+        if self._told is not None and (n_found != self._told).any():
+            raise ValueError(
+                f"The items of {type(self.loader.dataset).__name__} carry other labels than its "
+                f"targets: of the classes {self.classes!r} there are {n_found.tolist()} rows, but "
+                f"{self._told.tolist()} targets. Name the labels of the items: "
+                "fit(data, classes=[...])."
+            )
+        self._told = None
 
     def _epoch(self, epoch: int) -> Iterator[Any]:
         """Begin an epoch of the loader."""
@@ -222,6 +298,23 @@ class _LoaderBatches:
         """Yield the batches of the next epoch."""
         self.epoch += 1
         return self.rows.batches(self.epoch - 1)
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Leave the global generators as they were: transforms may draw from them."""
+    state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def _length(dataset: Any) -> int | None:
+    """Return the number of rows of a data set; None if it does not tell."""
+    return len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def _pair(batch: Any) -> tuple[Tensor, Any]:

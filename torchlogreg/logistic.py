@@ -387,7 +387,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             net.partial_fit(rows)
         self.classes_ = labels
         self._write(net, solver, is_tensor)
-        self.weight_seen_ = rows.weight_sum.item()
+        self.weight_seen_ = (rows.weight_unit * rows.weight_sum).item()
         if (shortfall := net.shortfall()) is not None:
             warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
         return self
@@ -410,17 +410,17 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         if not is_first:
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
         rows = all_rows(self, data)
-        weight_seen = rows.weight_sum + (0 if is_first else self.weight_seen_)
+        weight_before = 0.0 if is_first else self.weight_seen_
         with torch.autocast(rows.device.type, enabled=False):
             net = None if is_first else training.net_to_go_on(self, solver)
             if net is None:
                 net = training.make_net(self, solver, rows, len(self.classes_))
-            net.criterion_.penalty = training.make_penalty(self, rows, weight_seen)
+            net.criterion_.penalty = training.make_penalty(self, rows, weight_before)
             if not is_first:
                 training.set_coef(net, self._starting_coef(self.classes_, rows))
             net.partial_fit(rows, epochs=1)
         self._write(net, solver, data.is_tensor)
-        self.weight_seen_ = weight_seen.item()
+        self.weight_seen_ = weight_before + (rows.weight_unit * rows.weight_sum).item()
         return self
 
     def _check_partial(self, X: Any) -> None:

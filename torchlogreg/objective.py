@@ -62,7 +62,7 @@ ROWS_A_COLUMN = 1000
 """Fewest rows of a subsample for every column of X: the minimisers are then hardly different."""
 
 FAR = 100.0
-"""Deviations from zero beyond which a column is not read in float32."""
+"""Deviations from zero beyond which float32 leaves too few digits of a column."""
 
 INTERCEPT_STEPS = 4
 """Steps of Newton's method on the intercepts: it starts where they are all but right."""
@@ -165,7 +165,7 @@ class Objective:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
         return Line(self, point, direction)
 
-    def with_best_intercept(self, point: Point) -> Tensor:
+    def polished(self, point: Point) -> Tensor:
         """Minimise over the intercepts alone, by Newton's method: X is not read.
 
         Returns inner coefficients (B, R, D). The gradient in the user's coefficients has the

@@ -175,8 +175,11 @@ class LogisticClassifierMixin(ClassifierMixin):
 
     def _coef(self, device: torch.device) -> Tensor:
         """Weights and intercepts as one tensor of shape (R, d + 1)."""
-        weights = torch.as_tensor(self.coef_, device=device)
-        intercept = torch.as_tensor(self.intercept_, device=device, dtype=weights.dtype)
+        weights, intercept = (  # which may be read-only memory maps
+            as_tensor(np.asarray(part) if not isinstance(part, Tensor) else part, device)
+            for part in (self.coef_, self.intercept_)
+        )
+        intercept = intercept.to(weights.dtype)
         return torch.cat([weights, intercept.unsqueeze(-1)], dim=-1)
 
     def __sklearn_tags__(self) -> Tags:

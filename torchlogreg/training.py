@@ -45,7 +45,7 @@ def make_net(
     ValueError
         If a parameter does not suit the solver or the data.
     """
-    penalty = make_penalty(estimator, rows, rows.weight_sum)
+    penalty = make_penalty(estimator, rows)
     callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
@@ -74,9 +74,10 @@ def make_net(
     return net
 
 
-def make_penalty(estimator: Any, rows: TrainingSet, weight_sum: Tensor) -> L2:
-    """Return the penalty for rows of so much weight."""
-    C = torch.full_like(weight_sum, estimator.C)
+def make_penalty(estimator: Any, rows: TrainingSet, weight_before: float = 0.0) -> L2:
+    """Return the penalty for these rows, and others before them of so much weight."""
+    C = estimator.C * rows.weight_unit
+    weight_sum = rows.weight_sum + weight_before / rows.weight_unit
     strength = l2_strength(C, weight_sum, rows.n_features, estimator.fit_intercept)
     strength = strength.to(rows.device, rows.dtype)
     return (

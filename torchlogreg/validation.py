@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -113,24 +112,55 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
         If the labels are not discrete, if there is only one class, or if one is not among the
         given ``classes``.
     """
-    if classes is None:
-        check_classification_targets(y)
-    encoder = LabelEncoder()
-    codes = encoder.fit_transform(y if classes is None else np.asarray(classes))
-    if len(encoder.classes_) < 2:
+    labels, codes = _unique(y) if classes is None else (np.unique(np.asarray(classes)), None)
+    if len(labels) < 2:
         raise ValueError(
-            f"y has one class only, {encoder.classes_[0]!r}: a classifier needs rows of at "
-            "least two."
+            f"y has one class only, {labels.tolist()!r}: a classifier needs rows of at least two."
         )
-    if classes is None:
-        return codes, encoder.classes_
+    return _codes_of(y, labels) if codes is None else codes, labels
+
+
+def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels that there are, sorted, and the code of each row."""
+    if y.dtype.kind in "iu" and y.dtype != np.uint64 and len(y):
+        low, high = int(y.min()), int(y.max())
+        if high - low < len(y) // 2:  # counting is faster than sorting
+            shifted = y.astype(np.int64) - low
+            is_there = np.bincount(shifted, minlength=high - low + 1) > 0
+            labels = np.arange(low, high + 1)[is_there].astype(y.dtype)
+            return labels, (is_there.cumsum() - 1)[shifted]
+    check_classification_targets(y)
     try:
-        return encoder.transform(y), encoder.classes_
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"y has labels that are not among the classes {encoder.classes_!r}: {error}. Name all "
-            "classes in advance, or begin anew with fit."
+        labels, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in y.tolist()})
+        raise TypeError(
+            f"y has labels of the types {kinds}, which cannot be sorted: {error}. Use uniformly "
+            "strings or numbers."
         ) from error
+    return labels, codes.reshape(y.shape)
+
+
+def _codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the code of each row's label among the classes.
+
+    Labels are compared as Python compares them, which never turns one into another: NumPy casts
+    "catfish" to "cat" for classes of three letters, and 257 to 1 for classes of eight bits.
+    """
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    inverse: Any
+    if y.dtype.kind == "O":  # may hold what cannot be sorted
+        labels, inverse = y, slice(None)
+    else:
+        labels, inverse = np.unique(y, return_inverse=True)
+    unknown = [label for label in dict.fromkeys(labels.tolist()) if label not in codes]
+    if unknown:
+        raise ValueError(
+            f"y has labels that are not among the classes {classes!r}: {unknown[:5]!r}. Name all "
+            "classes in advance, or begin anew with fit."
+        )
+    code: np.ndarray = np.array([codes[label] for label in labels.tolist()], dtype=np.intp)
+    return np.reshape(code[inverse], y.shape)
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:
@@ -279,11 +309,14 @@ def _check_weights(
     if class_weight is not None:
         with np.errstate(divide="ignore", invalid="ignore"):  # a class without any weight
             per_class = compute_class_weight(
-                class_weight, classes=classes, y=y, sample_weight=weight
+                class_weight,
+                classes=classes,
+                y=y,
+                sample_weight=weight / max(weight.max(), 1.0),  # lest their sum overflow
             )
             weight = np.where(weight > 0, weight * per_class[codes], 0)
         check_class_weights(weight, class_weight)
-    if not weight.sum() > 0:
+    if not (weight > 0).any():
         raise ValueError(
             "The row weights sum to zero: sample_weight times class_weight must be positive "
             "for some row."

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import skorch
+from skorch.callbacks import Callback
 from skorch.history import History
 from skorch.utils import to_tensor
 from torch import Tensor
@@ -60,7 +61,7 @@ class LogisticNet(skorch.NeuralNet):
         train_split: Any = None,
         batch_size: int = -1,
         callbacks: Any = "disable",
-        verbose: int = 0,
+        verbose: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -72,6 +73,12 @@ class LogisticNet(skorch.NeuralNet):
             verbose=verbose,
             **kwargs,
         )
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        """skorch's, but nothing is printed unless ``callbacks`` has a PrintLog."""
+        default = super()._default_callbacks
+        return [(name, Callback() if name == "print_log" else call) for name, call in default]
 
     @property
     @abstractmethod

@@ -92,6 +92,11 @@ class FullBatchNet(LogisticNet):
                 f"No further progress is possible in {dtype}: {summary}. Scale the columns of X "
                 "(sklearn.preprocessing.StandardScaler), pass float64 or raise tol."
             )
+        if self.n_resumed_:
+            return (
+                f"The fit that a checkpoint has brought back ended short of tol: {summary}. Remove "
+                "the file, or raise tol."
+            )
         return None  # a callback has ended it
 
     def _logits(self) -> Tensor:

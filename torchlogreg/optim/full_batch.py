@@ -243,7 +243,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         assert objective is not None
         coef = self._point.coef
         if objective.optimality(self._point).max() > self.margin * self._tol:
-            coef = objective.with_best_intercept(self._point)
+            coef = objective.polished(self._point)
         param.copy_(objective.outer(coef))
         self.point = objective.recheck(param.detach())
         memory.setdefault("rechecked", [math.inf] * len(self.optimality))

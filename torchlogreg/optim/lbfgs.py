@@ -172,6 +172,8 @@ class LBFGS(FullBatchOptimizer):
         memory.setdefault("n_iter", 0)
         known = memory.get("quality", -1)
         quality = self._quality_due(objective, point, memory)
+        if quality < 0:
+            return
         if quality > known:
             memory["anchor"], memory["quality"] = point.coef, quality
         if quality > known or not self._is_built:
@@ -185,16 +187,14 @@ class LBFGS(FullBatchOptimizer):
             if "S" in memory:
                 self._rescale(memory, point.grad.shape)
 
-    def _quality_due(
-        self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
-    ) -> int:
+    def _quality_due(self, objective: SmoothObjective, point: Point, memory: dict[str, Any]) -> int:
         """Return the best quality that is due: as much time has gone by as it costs.
 
         It is due before that, if it is not out of all proportion, when the iterations so far
         show that without it there will be many.
         """
         assert self.preconditioner is not None
-        n_iter, known = memory["n_iter"], memory.get("quality", -1)
+        n_iter, known = int(memory["n_iter"]), int(memory.get("quality", -1))
         limit = n_iter + AT_ONCE
         if n_iter >= SLOW and self._expected(memory) > 3 * SLOW:
             limit = max(limit, 10 * SLOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,6 +10,19 @@ from torch import Tensor
 
 from torchlogreg.optim.full_batch import FullBatchOptimizer
 from torchlogreg.optim.protocol import Point, SmoothObjective
+
+
+def memory_of(device: torch.device) -> float:
+    """Return the memory of a device in bytes: all of it on a CPU, what is free on a GPU.
+
+    Infinity where the system does not tell.
+    """
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
 class NewtonCholesky(FullBatchOptimizer):
@@ -44,7 +58,9 @@ class NewtonCholesky(FullBatchOptimizer):
         self, objective: SmoothObjective, point: Point, memory: dict[str, Any]
     ) -> Tensor:
         """Solve H p = -g."""
-        hessian, grad = objective.hessian(point), point.grad.flatten(1).unsqueeze(-1)
+        grad = point.grad.flatten(1).unsqueeze(-1)
+        self._check_memory(grad)
+        hessian = objective.hessian(point)
         resolution = torch.finfo(grad.dtype).eps
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)
         tiny = torch.finfo(grad.dtype).tiny
@@ -60,6 +76,19 @@ class NewtonCholesky(FullBatchOptimizer):
             damping *= 100
         self._factor = None
         return -point.grad
+
+    @staticmethod
+    def _check_memory(grad: Tensor) -> None:
+        """Refuse a Hessian that does not fit, with its factor, before anything is allocated."""
+        B, P, _ = grad.shape
+        n_bytes = 2 * B * P**2 * grad.element_size()
+        available = memory_of(grad.device)
+        if n_bytes > available:
+            raise MemoryError(
+                f"solver='newton-cholesky' needs {n_bytes / 1e9:.1f} GB for the Hessian of {P} "
+                f"coefficients and its factor; {grad.device} has {available / 1e9:.1f} GB. Use "
+                "solver='lbfgs', which forms no such matrix."
+            )
 
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Newton decrement, with the Hessian of the last iteration."""

@@ -97,6 +97,9 @@ class SmoothObjective(Protocol):
     def optimality(self, point: Any) -> Tensor:
         """Largest absolute entry (B,) of the gradient in the user's coefficients."""
 
+    def polished(self, point: Any) -> Tensor:
+        """Return better coefficients close to a solution, as far as no data is needed for it."""
+
     def along(self, point: Any, direction: Tensor) -> Line:
         """Restrict to a line that starts at one of this objective's points."""
 
