@@ -23,16 +23,20 @@ class Problem:
     fit_intercept: bool = True
     n_rows: int = 40
     n_features: int = 3
+    far: float = 0.0
+    """Distance of the columns from zero; those of the training set are then centred."""
 
     def __str__(self) -> str:
         parts = [f"K{self.n_classes}", f"B{self.n_problems}"]
         parts += ["sparse"] * self.sparse + ["no-intercept"] * (not self.fit_intercept)
+        parts += [f"far-{self.far:g}"] * (self.far > 0)
         parts += [f"blocks-of-{self.block_size}"] * (self.block_size is not None)
         return "-".join(parts)
 
     def features(self) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(self.n_rows, self.n_features, dtype=torch.float64, generator=generator)
+        shape = (self.n_rows, self.n_features)
+        return self.far + torch.randn(shape, dtype=torch.float64, generator=generator)
 
     def rows(self) -> RowBlocks:
         generator = torch.Generator().manual_seed(3)
@@ -49,12 +53,14 @@ class Problem:
             family_of(self.n_classes),
             fit_intercept=self.fit_intercept,
             block_size=self.block_size,
+            is_centred=self.far > 0,
         )
 
     def objective(self) -> Objective:
         ones = torch.ones(self.n_problems, dtype=torch.float64)
         strength = l2_strength(1 / self.strength, ones, self.n_features, self.fit_intercept)
-        return Objective(self.rows().blocks, family_of(self.n_classes), L2(strength))
+        rows = self.rows()
+        return Objective(rows.blocks, family_of(self.n_classes), L2(strength), centre=rows.centre)
 
     @property
     def strength(self) -> torch.Tensor:
@@ -99,6 +105,8 @@ CASES = [Problem(n_classes, n_problems) for n_classes in (2, 3, 5) for n_problem
     Problem(3, 1, block_size=7),
     Problem(3, 7, block_size=7, fit_intercept=False),
     Problem(2, 1, fit_intercept=False),
+    Problem(3, 7, far=10),
+    Problem(3, 7, sparse=True, far=10),
 ]
 
 over_cases = pytest.mark.parametrize("problem", CASES, ids=str)

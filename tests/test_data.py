@@ -1,10 +1,12 @@
 """Row blocks and the iterator of the full-batch solvers."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
 from torchlogreg.batches import RowBlocks, WholeBatch
+from torchlogreg.centring import centre_of
 from torchlogreg.families import Categorical
 
 
@@ -39,3 +41,67 @@ def test_an_epoch_is_one_batch_the_data_set_itself():
     ((batch, codes),) = WholeBatch(rows)
     assert batch is rows
     assert codes is rows.codes
+
+
+@pytest.fixture(params=["dense", "copy", "sparse", "float32"])
+def far_rows(request, monkeypatch):
+    """Rows of all kinds, and their features less the centre."""
+    if request.param != "copy":
+        monkeypatch.setattr("torchlogreg.batches.CENTRED_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
+    rows = Problem(3, 7, far=1000, sparse=request.param == "sparse").rows()
+    X = Problem(3, 7, far=1000).features() - rows.centre.location
+    (block,) = rows.blocks
+    return (block.to(torch.float32) if request.param == "float32" else block), X
+
+
+def test_centred_rows_are_those_of_a_shifted_matrix(far_rows):
+    block, X = far_rows
+    ones = torch.ones(len(X), 1, dtype=torch.float64)
+    dtype = block.weight.dtype
+    near = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    X = torch.cat([X, ones], dim=1)
+    coef, residual = torch.randn(7, 3, 4).to(dtype), torch.randn(7, 3, 40).to(dtype)
+    weight, scale = torch.rand(2, 40).to(dtype), torch.rand(2, 4).to(dtype)
+    for result, expected in (
+        (block.predictor(coef), coef.double() @ X.T),
+        (block.adjoint(residual), residual.double() @ X),
+        (block.squares(weight), weight.double() @ X.square()),
+        (block.square_norms(scale), scale.double() @ X.square().T),
+        (block.design(slice(5, 9)), X[5:9].T),
+        (block.take(torch.tensor([3, 1])).predictor(coef), coef.double() @ X[[3, 1]].T),
+        (
+            torch.cat([p.predictor(coef.double()) for p in block.pieces(torch.float64)], -1),
+            coef.double() @ X.T,
+        ),
+    ):
+        assert_close(result.double(), expected, **near)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_centre_is_the_median_of_the_columns_that_lie_far_from_zero(sparse):
+    X = torch.randn(501, 4, dtype=torch.float64)
+    X[:, 1] += 1000
+    X[::7, 2] = 0
+    X[:, 3] = -5
+    X[3, 1] = 1e12  # one outlier does not move it
+    centre = centre_of(X.to_sparse_csr() if sparse else X)
+    assert centre.location[0] == centre.location[2] == 0
+    assert centre.location[1] == X[:, 1].median()
+    assert centre.location[3] == -5
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_columns_around_zero_are_left_where_they_are(sparse):
+    X = torch.randn(501, 4)
+    assert centre_of(X.to_sparse_csr() if sparse else X) is None
+
+
+def test_weights_are_scaled_before_they_are_added():
+    X, codes = torch.randn(10, 3), torch.arange(10) % 2
+    plain, huge = (
+        RowBlocks(X, codes, torch.full((10,), weight, dtype=torch.float64), Categorical())
+        for weight in (1.0, 1e308)
+    )
+    assert_close(plain.blocks[0].weight, huge.blocks[0].weight)
+    assert plain.weight_sum == huge.weight_sum == 10

@@ -1,5 +1,7 @@
 """Value, gradient, Hessian-vector product and Hessian against autograd, in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -15,16 +17,20 @@ def test_value_and_gradient_match_autograd(problem):
     coef = problem.coef().requires_grad_()
     loss = problem.loss(coef)
     (gradient,) = torch.autograd.grad(loss.sum(), coef)
-    point = problem.objective().at(coef.detach())
+    objective = problem.objective()
+    point = objective.at(objective.inner(coef.detach()))
     assert_close(torch.tensor(point.value, dtype=torch.float64), loss.detach(), **TIGHT)
-    assert_close(point.grad, gradient, **TIGHT)
+    assert_close(objective.outer_gradient(point.grad), gradient, **TIGHT)
+    assert_close(objective.optimality(point), gradient.abs().amax((-2, -1)), **TIGHT)
 
 
 @over_cases
 def test_hessian_vector_product_matches_autograd(problem):
     coef, v = problem.coef(), problem.coef(seed=2)
     objective = problem.objective()
-    _, expected = torch.autograd.functional.hvp(lambda c: problem.loss(c).sum(), coef, v)
+    _, expected = torch.autograd.functional.hvp(
+        lambda c: problem.loss(objective.outer(c)).sum(), coef, v
+    )
     assert_close(objective.hvp(objective.at(coef), v), expected, **TIGHT)
 
 
@@ -34,7 +40,7 @@ def test_hessian_matches_autograd(problem):
     objective = problem.objective()
     hessian = objective.hessian(objective.at(coef))
     B, P = coef.shape[0], coef[0].numel()
-    full = torch.autograd.functional.hessian(lambda c: problem.loss(c).sum(), coef)
+    full = torch.autograd.functional.hessian(lambda c: problem.loss(objective.outer(c)).sum(), coef)
     full = full.reshape(B, P, B, P)
     expected = torch.stack([full[b, :, b] for b in range(B)])
     assert_close(hessian, expected, **TIGHT)
@@ -83,6 +89,37 @@ def test_unattended_numbers_are_the_same_and_stay_tensors(problem):
         (queued_line.point(trial).value, line.point(expected).value),
     ):
         assert_close(tensor, torch.from_numpy(array), **TIGHT)
+
+
+@over_cases
+def test_a_recheck_in_float32_has_the_gradient_of_float64(problem):
+    """Of the coefficients rounded to float32: true to that, not to the sums of float32."""
+    exact = problem.objective()
+    single = replace(
+        exact,
+        blocks=[block.to(torch.float32) for block in exact.blocks],
+        penalty=exact.penalty.to(torch.float32),
+    )
+    coef = problem.coef().to(torch.float32)
+    checked = single.recheck(coef)
+    expected = exact.at(exact.inner(coef.to(torch.float64)))
+    assert checked.grad.dtype == torch.float32
+    scale = expected.grad.abs().max().item()
+    assert_close(checked.grad.to(torch.float64), expected.grad, rtol=0, atol=1e-7 * scale)
+    for eta, right in zip(checked.eta, expected.eta, strict=True):
+        assert_close(eta.to(torch.float64), right, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_problems", [1, 7])
+def test_polished_intercepts_have_no_gradient(n_classes, n_problems):
+    problem = Problem(n_classes, n_problems, far=10)
+    objective = problem.objective()
+    start = objective.at(objective.fix_gauge(0.01 * problem.coef()))
+    polished = objective.polished(start)
+    assert torch.equal(polished[..., :-1], start.coef[..., :-1])
+    assert start.grad[..., -1].abs().max() > 1e-3
+    assert objective.at(polished).grad[..., -1].abs().max() < 1e-12
 
 
 @over_cases

@@ -171,6 +171,8 @@ class Objective:
         Returns inner coefficients (B, R, D). The gradient in the user's coefficients has the
         intercept's part in every entry, times the mean of the column.
         """
+        if self.centre is None:
+            return point.coef
         shift = torch.zeros_like(point.coef[..., -1:])
         weight = torch.cat([block.weight for block in self.blocks], dim=-1)
         smallest = torch.full_like(shift[:, 0, 0], torch.inf)

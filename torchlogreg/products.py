@@ -19,9 +19,12 @@ _ONEDNN_ENTRIES = 2**17
 """Fewest entries of the large matrix for which setting up a oneDNN kernel pays."""
 
 
-def chunks(n_rows: int, entries_per_row: int, most_entries: int = CHUNK_ENTRIES) -> Iterator[slice]:
-    """Split rows so that a temporary matrix of one chunk has so many entries at most."""
-    size = max(most_entries // max(entries_per_row, 1), 1)
+def chunks(n_rows: int, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
+    """Split rows so that a temporary matrix of one chunk has so many entries at most.
+
+    ``CHUNK_ENTRIES`` by default.
+    """
+    size = max((most_entries or CHUNK_ENTRIES) // max(entries_per_row, 1), 1)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 

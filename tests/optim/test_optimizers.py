@@ -45,9 +45,10 @@ def minimise(problem, optimizer_class, *, tol=1e-10, max_steps=1000, coef=None):
 def test_gradient_vanishes_at_the_solution(problem, optimizer_class):
     optimizer, coef = minimise(problem, optimizer_class)
     assert optimizer.is_converged
-    gradient = problem.objective().at(coef).grad
-    assert gradient.abs().amax() <= 1e-10
-    assert optimizer.optimality == pytest.approx(gradient.abs().amax((-2, -1)).tolist(), abs=1e-14)
+    objective = problem.objective()
+    norms = objective.optimality(objective.at(objective.inner(coef)))
+    assert norms.max() <= 1e-10
+    assert optimizer.optimality == pytest.approx(norms.tolist(), abs=1e-13)
 
 
 @over_optimizers
@@ -59,7 +60,7 @@ def test_problems_at_once_are_the_problems_one_by_one(problem, optimizer_class):
         objective = problem.objective()
         blocks = tuple(replace(block, weight=block.weight[b : b + 1]) for block in rows.blocks)
         penalty = type(objective.penalty)(objective.penalty.strength[b : b + 1])
-        single = type(objective)(blocks, objective.family, penalty)
+        single = replace(objective, blocks=blocks, penalty=penalty)
         param = torch.nn.Parameter(torch.zeros_like(coef[b : b + 1]))
         optimizer = optimizer_class([param], tol=1e-10)
         while not optimizer.is_finished:
@@ -73,10 +74,10 @@ def test_the_objective_never_rises(problem, optimizer_class):
     param = torch.nn.Parameter(problem.coef())
     optimizer = optimizer_class([param], tol=1e-8)
     objective = problem.objective()
-    before = objective.at(problem.coef()).value
+    before = objective.at(objective.inner(problem.coef())).value
     for _ in range(50):
         optimizer.step(objective)
-        after = objective.at(param.detach()).value
+        after = objective.at(objective.inner(param.detach())).value
         assert all(new <= old + 1e-14 for new, old in zip(after, before, strict=True))
         before = after
 
@@ -188,7 +189,7 @@ def test_queued_iterations_do_not_wait_for_the_device():
         n_traced.append(len(optimizer.trace))
     assert len(waits) >= 16
     checks = [step for step, count in enumerate(n_traced) if count]
-    builds = set(LBFGS.builds)
+    builds = set(sampled_inverse_hessian.earliest)
     assert all(waits[step] == 0 for step in range(len(waits)) if step not in {*checks, *builds})
     assert sum(n_traced[1:]) in range(len(waits) - 4, len(waits) + 2)
     assert len(checks) <= len(waits) / 4 + 2

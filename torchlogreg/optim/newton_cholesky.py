@@ -59,8 +59,7 @@ class NewtonCholesky(FullBatchOptimizer):
     ) -> Tensor:
         """Solve H p = -g."""
         grad = point.grad.flatten(1).unsqueeze(-1)
-        self._check_memory(grad)
-        hessian = objective.hessian(point)
+        hessian = self._hessian(objective, point, grad)
         resolution = torch.finfo(grad.dtype).eps
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)
         tiny = torch.finfo(grad.dtype).tiny
@@ -78,17 +77,23 @@ class NewtonCholesky(FullBatchOptimizer):
         return -point.grad
 
     @staticmethod
-    def _check_memory(grad: Tensor) -> None:
-        """Refuse a Hessian that does not fit, with its factor, before anything is allocated."""
+    def _hessian(objective: SmoothObjective, point: Point, grad: Tensor) -> Tensor:
+        """Form the Hessian; refuse before that if it does not fit with its factor."""
         B, P, _ = grad.shape
-        n_bytes = 2 * B * P**2 * grad.element_size()
-        available = memory_of(grad.device)
+        n_bytes, available = 2 * B * P**2 * grad.element_size(), memory_of(grad.device)
+        shortage = (
+            f"solver='newton-cholesky' needs {n_bytes / 1e9:.1f} GB for the Hessian of {P} "
+            f"coefficients and its factor; {grad.device} has {available / 1e9:.1f} GB. Use "
+            "solver='lbfgs', which forms no such matrix."
+        )
         if n_bytes > available:
-            raise MemoryError(
-                f"solver='newton-cholesky' needs {n_bytes / 1e9:.1f} GB for the Hessian of {P} "
-                f"coefficients and its factor; {grad.device} has {available / 1e9:.1f} GB. Use "
-                "solver='lbfgs', which forms no such matrix."
-            )
+            raise MemoryError(shortage)
+        try:
+            return objective.hessian(point)
+        except RuntimeError as error:
+            if "memory" in str(error):  # torch has no type of its own for this on a CPU
+                raise MemoryError(shortage) from error
+            raise
 
     def _suboptimality(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Newton decrement, with the Hessian of the last iteration."""

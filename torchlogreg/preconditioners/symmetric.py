@@ -22,10 +22,11 @@ def add_lower_(out: Tensor, left: Tensor, right: Tensor) -> None:
 def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     """Give a matrix (D, D) estimated from a sample its exact diagonal (D,), in place.
 
-    Columns that the sample overrates are scaled; to the others the difference is added. Either
-    keeps the matrix positive semi-definite.
+    Columns are scaled; where the sample has less than half of what there is, the rest is added.
+    Either keeps the matrix positive semi-definite. Scaling also keeps what columns that depend on
+    each other leave flat, which an addition of any size would not.
     """
-    ratio = (exact / matrix.diagonal()).clamp_(max=1).nan_to_num_(nan=1).sqrt_()
+    ratio = (exact / matrix.diagonal()).clamp_(max=2).nan_to_num_(nan=1).sqrt_()
     matrix *= ratio.unsqueeze(-1)
     matrix *= ratio
     matrix.diagonal().copy_(exact)
