@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchlogreg.centring import MANY, centre_of
+from torchlogreg.centring import MANY, centre_of, double
 from torchlogreg.data import DenseRows, Rows, SparseRows
 from torchlogreg.families import Family
 from torchlogreg.fingerprint import Fingerprint
@@ -115,42 +116,43 @@ class RowBlocks(TrainingSet):
         index: Tensor | None = None,
         is_centred: bool = False,
     ) -> None:
-        # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = torch.atleast_2d(sample_weight)
         self.weight_unit = weight.amax(-1)
+        # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = weight / self.weight_unit.unsqueeze(-1)
         self.weight_sum = weight.sum(-1)
         self.family = family
         self.device = X.device
         self.dtype = torch.promote_types(X.dtype, torch.float32)
-        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, self.dtype)
-        targets = family.encode(codes, self.dtype)
+        wide = double(X.device)
+        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, wide)
+        targets = family.encode(codes, wide)
         self.X = X
         self.codes = codes
         self.sample_weight = sample_weight
         self.index = index
         self.n_rows, self.n_features = X.shape
-        self.blocks: tuple[Rows, ...]
-        if X.layout is not torch.strided:
-            self.blocks = (SparseRows(X, targets, weight, fit_intercept),)
-        else:
-            size = block_size or max(self.n_rows, 1)
-            pieces = zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
-            self.blocks = tuple(DenseRows(*piece, fit_intercept) for piece in pieces)
+        is_dense = X.layout is torch.strided
+        size = block_size if block_size and is_dense else max(self.n_rows, 1)
+        parts = (X.split(size) if is_dense else (X,), targets.split(size), weight.split(size, -1))
+        kind = DenseRows if is_dense else SparseRows
+        blocks = [kind(*part, fit_intercept) for part in zip(*parts, strict=True)]
+        self.blocks: tuple[Rows, ...] = tuple(blocks)
         self.centre = None
         if is_centred and fit_intercept:
             self.centre = centre_of(self.sample(MANY).X)
-        self.blocks = tuple(self._prepared(block) for block in self.blocks)
+        self.blocks = tuple(self._prepared(block) for block in blocks)
 
     def _prepared(self, block: Rows) -> Rows:
-        """Centre a block; in a copy with a column of ones if it is small and dense."""
+        """Centre and round a block; as a copy with a column of ones if it is small and dense."""
+        if self.centre is not None:
+            block = block.centred_on(self.centre)
         most_entries = SMALL_ENTRIES if self.centre is None else CENTRED_ENTRIES
-        if not (block.has_intercept and block.is_dense and block.n_entries <= most_entries):
-            return block if self.centre is None else block.centred_on(self.centre)
-        X = block.X.to(self.dtype)
-        X = X if self.centre is None else X - self.centre.location
-        X = torch.cat([X, X.new_ones(len(X), 1)], dim=1)
-        return DenseRows(X, block.targets, block.weight)
+        rows = block.to(self.dtype)
+        if block.has_intercept and block.is_dense and block.n_entries <= most_entries:
+            X = rows.design(slice(None)).T.contiguous()
+            rows = DenseRows(X, rows.targets, rows.weight)
+        return rows if self.dtype == block.weight.dtype else replace(rows, exact=block)
 
     def __len__(self) -> int:
         """Return the number n of rows."""

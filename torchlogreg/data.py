@@ -45,6 +45,9 @@ class Rows(ABC):
     centre: Centre | None = None
     """What is taken from every row of X, if the coefficients are those of centred columns."""
 
+    exact: Rows | None = None
+    """The same rows as they were given, where X or the weights have been rounded."""
+
     @property
     def n_rows(self) -> int:
         """Number n of rows."""
@@ -99,7 +102,7 @@ class Rows(ABC):
 
     def reweight(self, factor: Tensor) -> Self:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
-        return replace(self, weight=self.weight * factor.unsqueeze(-1))
+        return replace(self, weight=self.weight * factor.unsqueeze(-1), exact=None)
 
     def __len__(self) -> int:
         """Return the number n of rows."""
@@ -110,9 +113,13 @@ class Rows(ABC):
         targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets
         return replace(self, targets=targets, weight=self.weight.to(dtype))
 
+    def pieces(self, dtype: torch.dtype) -> Iterator[Rows]:
+        """Yield all rows as they were given, some at a time, with X itself in another dtype."""
+        return (self if self.exact is None else self.exact)._pieces(dtype)
+
     @abstractmethod
-    def pieces(self, dtype: torch.dtype) -> Iterator[Self]:
-        """Yield all rows, some at a time, with X itself in another dtype."""
+    def _pieces(self, dtype: torch.dtype) -> Iterator[Rows]:
+        """Yield these rows, some at a time, with X itself in another dtype."""
 
     def centred_on(self, centre: Centre) -> Self:
         """Return the same rows for coefficients of centred columns."""
@@ -185,8 +192,7 @@ class DenseRows(Rows):
             norms[:, rows] = multiply_transposed(scale[:, :n_features], X)
         return norms.add_(scale[:, n_features:].sum(1, keepdim=True))
 
-    def pieces(self, dtype: torch.dtype) -> Iterator[Self]:
-        """Yield all rows, some at a time, with X itself in another dtype."""
+    def _pieces(self, dtype: torch.dtype) -> Iterator[Rows]:
         rows = self.to(dtype)
         for some in chunks(self.n_rows, self.X.shape[1], PIECE_ENTRIES):
             X, targets, weight = self.X[some].to(dtype), rows.targets[some], rows.weight[:, some]
@@ -227,8 +233,7 @@ class SparseRows(Rows):
         """Return the same rows for coefficients of centred columns."""
         return super().centred_on(centre)._with_transpose(self._transpose)
 
-    def pieces(self, dtype: torch.dtype) -> Iterator[Self]:
-        """Yield all rows, with X itself in another dtype."""
+    def _pieces(self, dtype: torch.dtype) -> Iterator[Rows]:
         yield self.to(dtype)
 
     def squares(self, weight: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Shapes follow the legend in :mod:`torchlogreg.objective`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -21,14 +21,17 @@ class L2:
     strength : Tensor of shape (B, 1, D)
         :math:`\lambda_{bj} \ge 0` of every column, on the scale of the mean loss; 0 for the
         intercept, which is never penalised.
+    unrounded : Tensor of shape (B, 1, D), optional
+        The strength in a wider dtype, from which that in another dtype follows.
     """
 
     strength: Tensor
+    unrounded: Tensor | None = field(default=None, kw_only=True)
 
     def to(self, dtype: torch.dtype) -> Self:
         """Return the same penalty in another dtype."""
-        parts = {part.name: getattr(self, part.name).to(dtype) for part in fields(self)}
-        return type(self)(**parts)
+        source = self.strength if self.unrounded is None else self.unrounded
+        return replace(self, strength=source.to(dtype), unrounded=source)
 
     def value(self, coef: Tensor) -> Tensor:
         """Penalty of each problem, shape (B,)."""
@@ -71,6 +74,10 @@ class ElasticNet(L2):
     """
 
     l1: Tensor
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return the same penalty in another dtype."""
+        return replace(super().to(dtype), l1=self.l1.to(dtype))
 
     def value(self, coef: Tensor) -> Tensor:
         """Penalty of each problem, shape (B,)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchlogreg.batches import RowBlocks, TrainingSet
 from torchlogreg.callbacks import check_callbacks
+from torchlogreg.centring import double
 from torchlogreg.modules import module_class
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
@@ -79,12 +80,12 @@ def make_penalty(estimator: Any, rows: TrainingSet, weight_before: float = 0.0) 
     C = estimator.C * rows.weight_unit
     weight_sum = rows.weight_sum + weight_before / rows.weight_unit
     strength = l2_strength(C, weight_sum, rows.n_features, estimator.fit_intercept)
-    strength = strength.to(rows.device, rows.dtype)
-    return (
-        NoPenalty(strength)
-        if math.isinf(estimator.C)
-        else elastic_net(strength, estimator.l1_ratio)
-    )
+    strength = strength.to(rows.device, double(rows.device))
+    if math.isinf(estimator.C):
+        penalty: L2 = NoPenalty(strength)
+    else:
+        penalty = elastic_net(strength, estimator.l1_ratio)
+    return penalty.to(rows.dtype)
 
 
 def coef_of(net: LogisticNet) -> Tensor:
