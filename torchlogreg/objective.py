@@ -64,6 +64,9 @@ ROWS_A_COLUMN = 1000
 FAR = 100.0
 """Deviations from zero beyond which float32 leaves too few digits of a column."""
 
+LEAST_CURVATURE = 1e-8
+"""Least curvature of a row's loss that models of the objective have."""
+
 INTERCEPT_STEPS = 4
 """Steps of Newton's method on the intercepts: it starts where they are all but right."""
 
@@ -222,11 +225,17 @@ class Objective:
         return hessian
 
     def row_curvature(self, point: Point) -> list[Tensor]:
-        """Diagonals (B, R, n) of the rows' weighted Hessians in eta, block by block."""
-        return [
-            self.family.curvature_diagonal(self.family.curvature(eta)) * block.weight.unsqueeze(-2)
-            for block, eta in zip(self.blocks, point.eta, strict=True)
-        ]
+        """Diagonals (B, R, n) of the rows' weighted Hessians in eta, block by block.
+
+        Not less than ``LEAST_CURVATURE`` times the weight: where all rows of a class are
+        saturated, a model of its unpenalised intercept would take steps without measure.
+        """
+        diagonals = []
+        for block, eta in zip(self.blocks, point.eta, strict=True):
+            diagonal = self.family.curvature_diagonal(self.family.curvature(eta))
+            diagonal = diagonal.clamp(min=LEAST_CURVATURE)
+            diagonals.append(diagonal.mul_(block.weight.unsqueeze(-2)))
+        return diagonals
 
     def select(self, mask: Tensor, new: Point, old: Point) -> Point:
         """Take each problem from ``new`` where the mask (B,) holds, from ``old`` elsewhere."""

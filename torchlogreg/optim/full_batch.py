@@ -56,6 +56,12 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     stage_patience = 5
     """The same where waiting is not worth it: on a stand-in, or below ``tol``."""
 
+    stage_gain = 0.9
+    """Part of the gradient norm that an iteration on a stand-in may leave without being idle."""
+
+    stage_decrease = 1e-5
+    """The same for the part of the objective by which it must decrease."""
+
     margin = 1.0
     """The part of ``tol`` that the gradient norm goes below before the optimizer stops."""
 
@@ -77,6 +83,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     _source: tuple[SmoothObjective, int] | None = None
     _objective: SmoothObjective | None = None
+    _stage_start: Point | None = None
     _next_stages: tuple[SmoothObjective, ...] = ()
     _unchecked: tuple[tuple[int, Any, Tensor, Any], ...] = ()
     _values: tuple[float, ...] = (math.inf,)
@@ -129,6 +136,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _start(self, objective: SmoothObjective, coef: Tensor, memory: dict[str, Any]) -> Point:
         """Return where to begin, given where one was asked to begin: there by default."""
         return objective.at(coef)
+
+    def _forget(self, memory: dict[str, Any]) -> None:
+        """Forget what was learnt from moves; nothing by default."""
 
     def _remember(self, memory: dict[str, Any], point: Point, new_point: Point) -> None:
         """Learn from the move from ``point`` to ``new_point``; nothing by default."""
@@ -189,9 +199,16 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         return self.point
 
     def _enter(
-        self, stages: Sequence[SmoothObjective], coef: Tensor, memory: dict[str, Any]
+        self,
+        stages: Sequence[SmoothObjective],
+        coef: Tensor,
+        memory: dict[str, Any],
+        before: Point | None = None,
     ) -> None:
-        """Go to the first of some stages that is worth it and was not left behind before."""
+        """Go to the first of some stages that is worth it and was not left behind before.
+
+        In a problem in which the stage before has led astray, from where that one began.
+        """
         n_left = min(memory.get("n_stages_left", len(stages)), len(stages))
         objective, *others = stages[len(stages) - n_left :]
         self._objective = objective if self._is_attended else objective.unattended()
@@ -203,6 +220,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
                 memory[name] = value.to(self._objective.dtype)
         self._is_rechecked = False
         self.point = self._start(self._objective, coef.to(self._objective.dtype), memory)
+        if before is not None:
+            self._return_from_astray(before, memory)
+        self._stage_start = self.point
         if self._step_length is None:
             self._step_length = self.point.grad.new_zeros(len(coef))
         self._judge(self.point, memory, at_once=True)
@@ -210,6 +230,21 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if self._next_stages and (self.is_finished or overflows):
             memory["n_stages_left"] = n_left - 1
             self._enter(self._next_stages, coef if overflows else self.point.coef, memory)
+
+    def _return_from_astray(self, before: Point, memory: dict[str, Any]) -> None:
+        """Go back to where the last stage began in problems in which it has raised the objective.
+
+        What was learnt on the way is forgotten then.
+        """
+        point, objective = self._point, self._objective
+        assert objective is not None
+        reached, start = (torch.as_tensor(p.value, dtype=torch.float64) for p in (point, before))
+        is_higher = ~(reached <= start + 1e-6 * start.abs())  # not a number is higher, too
+        if is_higher.any():
+            mask = is_higher.to(point.coef.device)[:, None, None]
+            self._forget(memory)
+            coef = torch.where(mask, before.coef.to(point.coef.dtype), point.coef)
+            self.point = objective.at(coef)
 
     def _advance(self, memory: dict[str, Any]) -> None:
         """Make an iteration on the present stage, and leave it if that was the last."""
@@ -231,7 +266,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self._judge(self.point, memory)
         if self.is_finished and self._next_stages:
             memory["n_stages_left"] = len(self._next_stages)
-            self._enter(self._next_stages, self.point.coef, memory)
+            self._enter(self._next_stages, self.point.coef, memory, self._stage_start)
 
     def _recheck(self, memory: dict[str, Any]) -> None:
         """Evaluate what seems to be the solution as exactly as can be; go on if it is not.
@@ -319,13 +354,15 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def _follow(self, known: Progress, value: float, norm: float, gap: float) -> Progress:
         """Return the progress of a problem after one more step."""
         allowed_gap = 0.1 * self._tol * max(abs(value), 0.01)
+        is_stage, rounding = bool(self._next_stages), 2 * torch.finfo(self._point.grad.dtype).eps
         return known.after(
             value,
             norm,
             is_solved=norm <= self.margin * self._tol and not gap > allowed_gap,
-            patience=self.stage_patience if self._next_stages else self.patience,
+            patience=self.stage_patience if is_stage else self.patience,
             limit=self.stage_patience if norm <= self._tol else math.inf,
-            resolution=2 * torch.finfo(self._point.grad.dtype).eps,
+            resolution=self.stage_decrease if is_stage else rounding,
+            gain=self.stage_gain if is_stage else 0.9,
         )
 
     @torch.no_grad()
@@ -344,4 +381,5 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
         self.point = self._source = self._objective = self._step_length = None
+        self._stage_start = None
         self._next_stages = ()

@@ -236,6 +236,12 @@ class LBFGS(FullBatchOptimizer):
             memory[name] = torch.cat(rows, dim=-2)[:, -self.param_groups[0]["history_size"] :]
         self._rescale(memory, point.grad.shape)
 
+    def _forget(self, memory: dict[str, Any]) -> None:
+        """Forget pairs and preconditioner."""
+        for name in ("S", "Y", "scale", "anchor", "quality"):
+            memory.pop(name, None)
+        self._inverse, self._is_built = None, False
+
     def _rescale(self, memory: dict[str, Any], shape: torch.Size) -> None:
         """Scale the initial matrix so that it fits the curvature along the last step.
 

@@ -49,6 +49,11 @@ class NewtonCholesky(FullBatchOptimizer):
 
     patience = 10
 
+    # Newton's method that gains less from an iteration lacks the digits for its Hessian.
+    stage_patience = 2
+    stage_gain = 0.1
+    stage_decrease = 1e-3
+
     # One iteration more squares the error; many of other methods stop well below tol by chance.
     margin = 0.02
 

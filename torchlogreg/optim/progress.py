@@ -35,11 +35,11 @@ class Progress(NamedTuple):
         patience: int,
         limit: float,
         resolution: float,
+        gain: float,
     ) -> Progress:
         """Return the progress after one more step.
 
-        An improvement is a lower value than ever, by more than rounding, or a gradient norm
-        smaller than ever by a tenth.
+        An improvement is a lower value than ever, or a smaller gradient norm.
 
         Parameters
         ----------
@@ -52,10 +52,12 @@ class Progress(NamedTuple):
         limit : float
             Most steps that may be left.
         resolution : float
-            Relative size of the rounding errors of values.
+            By how much, relatively, a value must be lower.
+        gain : float
+            Part of the smallest norm that another one must be below.
         """
         is_lower = value + resolution * abs(value) < self.value
-        n_left = patience if is_lower or norm < 0.9 * self.norm else self.n_left
+        n_left = patience if is_lower or norm < gain * self.norm else self.n_left
         return Progress(
             value if is_lower else self.value,
             min(norm, self.norm),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective
+from torchlogreg.objective import LEAST_CURVATURE, Objective
 from torchlogreg.points import Point
 from torchlogreg.preconditioners.row_sample import draw, joined, leverage, second_moments
 from torchlogreg.preconditioners.symmetric import invert_, set_diagonal_
@@ -46,8 +46,7 @@ class Kronecker:
             eta = joined([eta[b] for eta in point.eta])
             row = objective.family.curvature(eta if index is None else eta[:, index])
             trace = objective.family.curvature_diagonal(row).sum(0)
-            tiny = torch.finfo(trace.dtype).tiny
-            mean = objective.family.summed_hessian(row, weight / trace.clamp_min(tiny))
+            mean = objective.family.summed_hessian(row, weight / trace.clamp_min(LEAST_CURVATURE))
             self.outputs[b] = self._invert_outputs(mean, n_free)
             gram = second_moments(objective.blocks, index, weight, out=self.columns[b])
             if exact is not None:
