@@ -5,7 +5,10 @@ import os
 # Without it, SciPy makes scikit-learn skip its check of array API input.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+import signal
+
 import pytest
+from threadpoolctl import threadpool_limits
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,18 @@ def mnist():
         return load_mnist()
     except FileNotFoundError as error:
         pytest.skip(f"MNIST is not at hand: {error}")
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT interrupt, as in a terminal: a job in the background is started to ignore it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.fixture
+def one_blas_thread():
+    """Give scikit-learn's small products one thread: with more, its fits take ten times as long."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield

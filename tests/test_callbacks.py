@@ -151,6 +151,7 @@ class Interrupter(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @over_solvers
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(solver, tmp_path):
     whole = estimator(solver, C=1e3).fit(X, Y)

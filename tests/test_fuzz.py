@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.judge import judge
 from torchlogreg import TorchLogisticRegression
 
-N_PROBLEMS = 400
+N_PROBLEMS = 300
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,8 @@ class Case:
 def random_case(seed):
     """Draw shape, scales, offsets, dtype, weights, balance, sparsity and parameters."""
     rng = np.random.default_rng(seed)
-    n, d = (
-        int(np.exp(rng.uniform(np.log(low), np.log(high)))) for low, high in ((10, 400), (1, 50))
-    )
+    n = int(np.exp(rng.uniform(np.log(10), np.log(400))))
+    d = int(np.exp(rng.uniform(0, np.log(50))))
     n_classes = min(int(rng.choice([2, 2, 3, 5, 10])), n // 2)
     X = rng.normal(size=(n, d))
     if rng.random() < 0.3:
@@ -85,6 +84,7 @@ def fitted(estimator, X, y, weight):
     return estimator, bool(caught)
 
 
+@pytest.mark.usefixtures("one_blas_thread")
 @pytest.mark.parametrize("seed", range(N_PROBLEMS))
 def test_no_wrong_answer_without_a_warning(seed):
     case, X, y, weight = random_case(seed)
@@ -97,13 +97,9 @@ def test_no_wrong_answer_without_a_warning(seed):
     assert has_warned or ours.optimality <= case.params["tol"] + ours.rounding, case
 
     params = {name: value for name, value in case.params.items() if name != "solver"}
-    theirs = judge(
-        fitted(LogisticRegression(max_iter=1000, **params), X, y, weight)[0], X, y, weight
-    )
-    # Where float32 data has no minimiser but for a weak penalty, its rounding shows in the value.
-    precision = 1e-6 if case.dtype == "float64" else 1e-5
-    allowed = precision * max(theirs.objective, 0.01)
-    assert has_warned or ours.objective <= theirs.objective + allowed, case
+    reference, _ = fitted(LogisticRegression(max_iter=1000, **params), X, y, weight)
+    theirs = judge(reference, X, y, weight).objective
+    assert has_warned or ours.objective <= theirs + 1e-6 * max(theirs, 0.01), case
 
     after = X, y, weight
     for old, new in zip(before, after, strict=True):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
-from scipy.special import logsumexp
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -21,7 +20,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 from sklearn.utils.class_weight import compute_class_weight
 
+from tests.judge import judge
 from torchlogreg import TorchLogisticRegression
+
+pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 DATA = {
     "iris": lambda: load_iris(return_X_y=True),
@@ -64,7 +66,7 @@ def row_weights(y, weighted):
 
 
 def objective(model, X, y, sample_weight):
-    """Mean penalised loss in float64 NumPy, written from the formula."""
+    """Mean penalised loss, with the weights of the classes."""
     classes, codes = np.unique(y, return_inverse=True)
     weight = np.ones(len(y)) if sample_weight is None else sample_weight
     if model.class_weight is not None:
@@ -72,12 +74,7 @@ def objective(model, X, y, sample_weight):
             model.class_weight, classes=classes, y=y, sample_weight=sample_weight
         )
         weight = weight * per_class[codes]
-    eta = X @ model.coef_.T + model.intercept_
-    if eta.shape[1] == 1:
-        eta = np.hstack([np.zeros_like(eta), eta])
-    loss = logsumexp(eta, axis=1) - eta[np.arange(len(y)), codes]
-    penalty = 0.0 if np.isinf(model.C) else np.sum(model.coef_**2) / (2 * model.C)
-    return (weight @ loss + penalty) / weight.sum()
+    return judge(model, X, y, weight).objective
 
 
 def assert_same_optimum(X, y, solver, tol, *, C, weighted=False, **params):

@@ -100,9 +100,8 @@ class RowBlocks(TrainingSet):
     index : Tensor, optional
         The rows that mini-batches are made of, all by default; the others have weight 0.
     is_centred : bool, default=False
-        Whether the blocks are for the coefficients of centred columns, see
-        :class:`~torchlogreg.centring.Centre`. They are not without an intercept, nor where no
-        column lies far from zero.
+        Whether the blocks are for the coefficients of centred columns. They are not without an
+        intercept, nor where no column lies far from zero.
     """
 
     def __init__(

@@ -150,12 +150,14 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         Number of iterations or epochs.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
-        of ``tol``: it certifies how close to the optimum they are. Of a mini-batch solver, that
-        of the mean gradient of the last epoch's batches.
+        of ``tol``: it certifies how close to the optimum they are. The sums over the rows are in
+        float64 for float32 data, too. Of a mini-batch solver, that of the mean gradient of the
+        last epoch's batches.
     suboptimality_ : float
-        Estimate of how much f exceeds its minimum, by the quadratic model of the last iteration;
-        true to an order of magnitude. nan if the fit ended before the gradient was small, and
-        with mini-batches.
+        Estimate of how much f exceeds its minimum, by the quadratic model of the last iteration.
+        As a rule it is true to an order of magnitude; it is no bound. Where classes are all but
+        separable and the penalty is weak, it can be much too small. nan if the fit ended before
+        the gradient was small, and with mini-batches.
     weight_seen_ : float
         Sum of the weights of all rows, of ``fit`` and of the calls of ``partial_fit`` since.
     n_features_in_ : int
@@ -297,13 +299,15 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         ValueError
             If the data or a parameter is unfit, or if the coefficients overflow or diverge. The
             estimator is then left as it was.
+        MemoryError
+            If the Hessian of ``solver="newton-cholesky"`` does not fit into memory.
 
         Warns
         -----
         ConvergenceWarning
             If ``max_iter`` or the floating-point precision ended the fit before ``tol`` was
-            reached, or if ``C=np.inf`` and the solution separates all classes: then there is no
-            minimiser.
+            reached, also if a checkpoint has brought it back; or if ``C=np.inf`` and the solution
+            separates all classes: then there is no minimiser.
         """
         with self._unchanged_on_error():
             return self._fit(X, y, sample_weight, classes)
@@ -447,9 +451,10 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
 
         ``train_loss`` is the mean penalised loss after the iteration; of a mini-batch solver it
         is the mean over the epoch's batches, each before its step. ``optimality`` is the gradient
-        norm, ``step`` the step length or learning rate, ``seconds`` the time it took. With
-        ``early_stopping`` there are also ``valid_loss`` and ``valid_accuracy``, after the epoch
-        on the rows held out. Callbacks may add more.
+        norm; of an exact solver it is that of centred columns, where these lie far from zero,
+        until the last iteration is checked. ``step`` is the step length or learning rate,
+        ``seconds`` the time it took. With ``early_stopping`` there are also ``valid_loss`` and
+        ``valid_accuracy``, after the epoch on the rows held out. Callbacks may add more.
         """
         check_is_fitted(self, "net_")
         return self.net_.history

@@ -88,9 +88,14 @@ class FullBatchNet(LogisticNet):
             )
         if self.is_finished:
             dtype = str(self.module_.coef.dtype).removeprefix("torch.")
+            remedies = [
+                "pass X as float64",
+                "scale the columns of X (sklearn.preprocessing.StandardScaler)",
+                "raise tol",
+            ][dtype == "float64" :]
             return (
-                f"No further progress is possible in {dtype}: {summary}. Scale the columns of X "
-                "(sklearn.preprocessing.StandardScaler), pass float64 or raise tol."
+                f"No further progress is possible in {dtype}: {summary}. Remedies: "
+                f"{', '.join(remedies)}."
             )
         if self.n_resumed_:
             return (

@@ -214,7 +214,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self._objective = objective if self._is_attended else objective.unattended()
         self._next_stages = tuple(others)
         memory["n_stages_left"] = n_left
-        memory.pop("progress", None)
+        for name in ("progress", "rechecked"):
+            memory.pop(name, None)
         for name, value in memory.items():
             if isinstance(value, Tensor):
                 memory[name] = value.to(self._objective.dtype)

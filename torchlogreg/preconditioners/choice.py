@@ -87,9 +87,9 @@ class SampledInverseHessian:
             return math.inf
         if quality == 0:
             return 0.0
-        n_matrices = B * R if self._has_blocks(objective, point, quality) else B
-        n_rows = self._n_rows(objective, D, quality)
-        work = n_rows * D * (D * GRAM_FACTOR + GATHER) + D**3 * INVERSE_FACTOR
+        n_rows = self._n_rows(objective, point, quality)
+        work = n_rows * _work_per_row(D) + D**3 * INVERSE_FACTOR
+        n_matrices = self._n_matrices(objective, point, quality)
         return n_matrices * work / self._iteration(objective, B * R)
 
     def __call__(
@@ -115,7 +115,7 @@ class SampledInverseHessian:
         """
         if quality == 0:
             return Diagonal(objective, point)
-        n_rows = self._n_rows(objective, point.coef.shape[-1], quality)
+        n_rows = self._n_rows(objective, point, quality)
         form = Blocks if self._has_blocks(objective, point, quality) else Kronecker
         return form(objective, point, generator, n_rows)
 
@@ -127,10 +127,17 @@ class SampledInverseHessian:
         n_entries = sum(block.n_entries for block in objective.blocks)
         return bool(max(MAX_ENTRIES, n_entries // 4) >= B * R * D**2)
 
-    @staticmethod
-    def _n_rows(objective: Objective, n_columns: int, quality: int) -> int:
-        n_least = max(ROWS_PER_COLUMN * n_columns, MIN_ROWS)
-        return min(objective.n_rows, n_least << max(quality - 2, 0))
+    def _n_matrices(self, objective: Objective, point: Point, quality: int) -> int:
+        B, R, _ = point.coef.shape
+        return B * R if self._has_blocks(objective, point, quality) else B
+
+    def _n_rows(self, objective: Objective, point: Point, quality: int) -> int:
+        """Rows of the sample: as many as can be had for an iteration, if that is more."""
+        B, R, D = point.coef.shape
+        n_least = max(ROWS_PER_COLUMN * D, MIN_ROWS) << max(quality - 2, 0)
+        budget = self._iteration(objective, B * R) / self._n_matrices(objective, point, quality)
+        n_wanted = max(n_least, int(budget / _work_per_row(D)))
+        return objective.n_rows if 2 * n_wanted >= objective.n_rows else n_wanted
 
     @staticmethod
     def _iteration(objective: Objective, n_outputs: int) -> float:
@@ -138,6 +145,11 @@ class SampledInverseHessian:
         factor = 1 if objective.blocks[0].is_dense else SPARSE_FACTOR
         n_entries = sum(block.n_entries for block in objective.blocks)
         return 2 * n_entries * (n_outputs + READ) * factor + CALLS
+
+
+def _work_per_row(n_columns: int) -> float:
+    """Multiplications in the time that a row takes on its way into a D x D matrix."""
+    return n_columns * (n_columns * GRAM_FACTOR + GATHER)
 
 
 sampled_inverse_hessian = SampledInverseHessian()
