@@ -67,7 +67,7 @@ FAR = 100.0
 LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
 
-INTERCEPT_STEPS = 4
+INTERCEPT_STEPS = 6
 """Steps of Newton's method on the intercepts: it starts where they are all but right."""
 
 LARGE_ENTRIES = 2**20
