@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchlogreg.centring import MANY, centre_of, double
+from torchlogreg.centring import centre_of, double
 from torchlogreg.data import DenseRows, Rows, SparseRows
 from torchlogreg.families import Family
 from torchlogreg.fingerprint import Fingerprint
@@ -139,7 +139,7 @@ class RowBlocks(TrainingSet):
         self.blocks: tuple[Rows, ...] = tuple(blocks)
         self.centre = None
         if is_centred and fit_intercept:
-            self.centre = centre_of(self.sample(MANY).X)
+            self.centre = centre_of(lambda n_rows: self.sample(n_rows).X)
         self.blocks = tuple(self._prepared(block) for block in blocks)
 
     def _prepared(self, block: Rows) -> Rows:

@@ -11,6 +11,7 @@ Shapes follow the legend in :mod:`torchlogreg.objective`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -64,18 +65,23 @@ class Centre:
         return torch.cat([moved, intercept], dim=-1)
 
 
-def centre_of(X: Tensor) -> Centre | None:
-    """Return the centre of some rows of a dense or CSR matrix: the medians of its columns.
+def centre_of(rows: Callable[[int], Tensor]) -> Centre | None:
+    """Return the centre of a dense or CSR matrix: the medians of its columns over some rows.
 
     Means would follow a single outlier away from all other rows. Columns that do not lie far from
     zero stay where they are. None if there are no others: then it is not worth the arithmetic.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns about so many rows of the matrix, spread over all of them.
     """
+    X = rows(FEW)
     if X.layout is torch.strided:
-        few = X[:: max(len(X) // FEW, 1)]
-        columns = (few.amin(0) * few.amax(0) > 0).nonzero().squeeze(-1)
-        filled = X[:, columns]
+        columns = (X.amin(0).sign() * X.amax(0).sign() > 0).nonzero().squeeze(-1)
+        filled = rows(MANY)[:, columns] if len(columns) else X[:, columns]
     else:
-        columns, filled = _filled_columns(X)
+        columns, filled = _filled_columns(rows(MANY))
     filled = filled.to(torch.promote_types(X.dtype, torch.float32))
     if not len(columns):
         return None

@@ -73,6 +73,7 @@ class LBFGS(FullBatchOptimizer):
     _inverse: Callable[[Tensor], Tensor] | None = None
     _precision = torch.float64
     _is_built = False
+    _known: tuple[Point, Tensor] | None = None
 
     def __init__(
         self,
@@ -144,6 +145,12 @@ class LBFGS(FullBatchOptimizer):
         return -0.5 * (point.grad * self._descend(point, memory)).sum((-2, -1))
 
     def _descend(self, point: Point, memory: dict[str, Any]) -> Tensor:
+        """Direction at a point, found once: the estimate of f - f* asks for it, too."""
+        if self._known is None or self._known[0] is not point:
+            self._known = point, self._two_loops(point, memory)
+        return self._known[1]
+
+    def _two_loops(self, point: Point, memory: dict[str, Any]) -> Tensor:
         """Two-loop recursion on the gradient."""
         g = point.grad.flatten(1).unsqueeze(-1)
         if "S" not in memory:
@@ -181,7 +188,7 @@ class LBFGS(FullBatchOptimizer):
             at_anchor = point if anchor is point.coef else objective.at(anchor)
             generator = self._generator(point.coef.device, 1 + quality)
             self._inverse = self.preconditioner(objective, at_anchor, generator, quality=quality)
-            self._is_built, self._precision = True, objective.dtype
+            self._is_built, self._precision, self._known = True, objective.dtype, None
             if not self._apply_inverse(point.grad).isfinite().all():  # it overflows
                 self._inverse = None
             if "S" in memory:
@@ -240,7 +247,7 @@ class LBFGS(FullBatchOptimizer):
         """Forget pairs and preconditioner."""
         for name in ("S", "Y", "scale", "anchor", "quality"):
             memory.pop(name, None)
-        self._inverse, self._is_built = None, False
+        self._inverse, self._is_built, self._known = None, False, None
 
     def _rescale(self, memory: dict[str, Any], shape: torch.Size) -> None:
         """Scale the initial matrix so that it fits the curvature along the last step.
@@ -257,4 +264,4 @@ class LBFGS(FullBatchOptimizer):
     def release(self) -> None:
         """Let go of the objective, and of the data behind it."""
         super().release()
-        self._inverse, self._is_built = None, False
+        self._inverse, self._is_built, self._known = None, False, None

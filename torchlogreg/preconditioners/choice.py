@@ -132,11 +132,12 @@ class SampledInverseHessian:
         return B * R if self._has_blocks(objective, point, quality) else B
 
     def _n_rows(self, objective: Objective, point: Point, quality: int) -> int:
-        """Rows of the sample: as many as can be had for an iteration, if that is more."""
+        """Rows of the sample; of a good one as many as can be had for an iteration, if more."""
         B, R, D = point.coef.shape
-        n_least = max(ROWS_PER_COLUMN * D, MIN_ROWS) << max(quality - 2, 0)
-        budget = self._iteration(objective, B * R) / self._n_matrices(objective, point, quality)
-        n_wanted = max(n_least, int(budget / _work_per_row(D)))
+        n_wanted = max(ROWS_PER_COLUMN * D, MIN_ROWS) << max(quality - 2, 0)
+        if quality >= 2:
+            budget = self._iteration(objective, B * R) / self._n_matrices(objective, point, quality)
+            n_wanted = max(n_wanted, int(budget / _work_per_row(D)))
         return objective.n_rows if 2 * n_wanted >= objective.n_rows else n_wanted
 
     @staticmethod
