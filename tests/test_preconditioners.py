@@ -185,6 +185,7 @@ def test_rows_with_rare_features_are_in_the_sample():
 
 def test_the_sample_grows_with_the_quality(monkeypatch):
     monkeypatch.setattr(choice, "MIN_ROWS", 10)
+    monkeypatch.setattr(choice, "GATHER", 1e6)
     objective, point = at(Problem(3, 1, n_rows=20_000, n_features=9))
     sizes = []
 
@@ -232,6 +233,15 @@ def test_too_many_outputs_for_blocks_share_one_matrix(monkeypatch):
     objective, point = at(Problem(10, 1, n_rows=40, n_features=9))
     chosen = sampled_inverse_hessian(objective, point, generator(), quality=2)
     assert isinstance(chosen, Kronecker)
+
+
+def test_a_sample_has_as_many_rows_as_an_iteration_pays_for():
+    few, many = Problem(2, 1, n_rows=3_000), Problem(2, 1, n_rows=300_000)
+    for problem, is_whole in ((few, True), (many, False)):
+        objective, point = at(problem)
+        n_rows = sampled_inverse_hessian._n_rows(objective, point, 1)
+        assert (n_rows == problem.n_rows) == is_whole
+        assert n_rows >= 3_000
 
 
 def costs(problem):

@@ -89,7 +89,7 @@ class SampledInverseHessian:
             return 0.0
         n_rows = self._n_rows(objective, point, quality)
         work = n_rows * _work_per_row(D) + D**3 * INVERSE_FACTOR
-        n_matrices = self._n_matrices(objective, point, quality)
+        n_matrices = B * R if self._has_blocks(objective, point, quality) else B
         return n_matrices * work / self._iteration(objective, B * R)
 
     def __call__(
@@ -127,17 +127,12 @@ class SampledInverseHessian:
         n_entries = sum(block.n_entries for block in objective.blocks)
         return bool(max(MAX_ENTRIES, n_entries // 4) >= B * R * D**2)
 
-    def _n_matrices(self, objective: Objective, point: Point, quality: int) -> int:
-        B, R, _ = point.coef.shape
-        return B * R if self._has_blocks(objective, point, quality) else B
-
     def _n_rows(self, objective: Objective, point: Point, quality: int) -> int:
-        """Rows of the sample; of a good one as many as can be had for an iteration, if more."""
+        """Rows of the sample: as many as blocks could have for an iteration, if that is more."""
         B, R, D = point.coef.shape
-        n_wanted = max(ROWS_PER_COLUMN * D, MIN_ROWS) << max(quality - 2, 0)
-        if quality >= 2:
-            budget = self._iteration(objective, B * R) / self._n_matrices(objective, point, quality)
-            n_wanted = max(n_wanted, int(budget / _work_per_row(D)))
+        n_least = max(ROWS_PER_COLUMN * D, MIN_ROWS) << max(quality - 2, 0)
+        budget = self._iteration(objective, B * R) / (B * R)
+        n_wanted = max(n_least, int(budget / _work_per_row(D)))
         return objective.n_rows if 2 * n_wanted >= objective.n_rows else n_wanted
 
     @staticmethod
