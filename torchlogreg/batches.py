@@ -125,7 +125,7 @@ class RowBlocks(TrainingSet):
         self.dtype = torch.promote_types(X.dtype, torch.float32)
         wide = double(X.device)
         weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, wide)
-        targets = family.encode(codes, wide)
+        targets = family.encode(codes, self.dtype)
         self.X = X
         self.codes = codes
         self.sample_weight = sample_weight
@@ -173,8 +173,13 @@ class RowBlocks(TrainingSet):
     def sample(self, n_rows: int = 1000) -> Rows:
         """Return about so many rows, evenly spread over those that have weight."""
         rows = self.blocks[0]
-        index = rows.weight.amax(0).nonzero().squeeze(-1)
-        return rows.take(index[:: max(len(index) // n_rows, 1)])
+        index = torch.arange(len(rows), device=self.device)
+        some = index[:: max(len(rows) // n_rows, 1)]
+        some = some[rows.weight[:, some].amax(0) > 0]
+        if 2 * len(some) < min(n_rows, len(rows)):  # the weight is on few rows
+            index = index[rows.weight.amax(0) > 0]
+            some = index[:: max(len(index) // n_rows, 1)]
+        return rows.take(some)
 
     def fingerprint(self) -> str:
         """Return a digest of features, labels and weights."""

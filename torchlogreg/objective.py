@@ -254,12 +254,15 @@ class Objective:
         return replace(self, is_attended=False)
 
     def subsample(self, generator: torch.Generator) -> Objective | None:
-        """Return the objective of a tenth of the rows; None if those are too few."""
+        """Return the objective of one row in ten; None if those are too few."""
         n_sampled = self.n_rows // SUBSAMPLE
         if n_sampled < ROWS_A_COLUMN * self.blocks[0].n_columns:
             return None
-        order = torch.randperm(self.n_rows, generator=generator, device=generator.device)
-        index = order[:n_sampled].sort().values.to(self.blocks[0].weight.device)
+        offset = torch.randint(
+            SUBSAMPLE, (n_sampled,), generator=generator, device=generator.device
+        )
+        first = torch.arange(n_sampled, device=generator.device) * SUBSAMPLE
+        index = (first + offset).to(self.blocks[0].weight.device)
         blocks = [block.take(some) for block, some in by_block(self.blocks, index)]
         total = torch.stack([block.weight.sum(-1) for block in blocks]).sum(0)
         if not (total > 0).all():
