@@ -263,3 +263,20 @@ def test_the_umask_is_heeded(path):
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+def test_a_finished_fit_goes_on_to_a_tighter_tol(path, solver):
+    far = X + 1e3
+    first = fit(path, far, max_iter=100, tol=1e-2, solver=solver)
+    again = fit(path, far, max_iter=100, tol=1e-8, solver=solver)
+    assert again.optimality_ <= 1e-8 < first.optimality_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_differs_is_named(path):
+    fit(path)
+    with pytest.raises(ValueError, match="parameters: C or the sum of the weights differ"):
+        fit(path, C=2.0)
+    with pytest.raises(ValueError, match="parameters: data differ"):
+        fit(path, X + 1)

@@ -172,6 +172,15 @@ def test_huge_weights_do_not_overflow():
     assert_allclose(both.coef_, even.coef_, rtol=1e-9)
 
 
+def test_weights_whose_product_or_stream_overflows_are_named():
+    X, y = data(100, 3, 3)
+    huge = np.full(100, 1e308)
+    with pytest.raises(ValueError, match=r"sample_weight times class_weight=.* overflows"):
+        TorchLogisticRegression(class_weight={0: 10.0, 1: 1.0, 2: 1.0}).fit(X, y, huge)
+    with pytest.raises(ValueError, match="sum of the weights seen so far"):
+        TorchLogisticRegression(solver="sgd").partial_fit(X, y, [0, 1, 2], huge)
+
+
 def test_newton_names_itself_and_the_memory_that_it_lacks():
     X = torch.zeros(4, 60_000)
     X[:, 0] = torch.arange(4)

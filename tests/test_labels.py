@@ -154,6 +154,16 @@ def test_items_that_carry_other_labels_than_the_targets_are_noticed(shuffle):
     assert len(estimator().fit(Relabelled(), classes=[0, 1]).classes_) == 2
 
 
+def test_rows_that_are_dropped_do_not_hide_other_labels():
+    with pytest.raises(ValueError, match="carry other labels than its targets"):
+        estimator().fit(DataLoader(Relabelled(), 7, drop_last=True))
+
+
+def test_classes_are_strings_or_numbers():
+    with pytest.raises(ValueError, match="mixes strings and numbers"):
+        estimator().fit(Pairs([0, 1]), classes=[0, 1, "2"])
+
+
 def test_parts_of_a_data_set_need_not_have_all_of_its_targets():
     some = DataLoader(Transformed(), 7, drop_last=True)
     assert len(estimator().fit(some).classes_) == 4

@@ -142,6 +142,10 @@ class Checkpoint(Callback):
             self._check_origin(state, net)
             net.module_.load_state_dict(state["module"])
             net.optimizer_.load_state_dict(state["optimizer"])
+            now = net.optimizer_.defaults
+            free = {name: now[name] for name in ("tol", "check_every") if name in now}
+            for group in net.optimizer_.param_groups:
+                group.update(free)
             net.history.extend(json.loads(state["history"]))
             net.n_resumed_ = len(net.history)
             net.was_finished_ = state["tol"] == self._tol(net)
@@ -213,10 +217,12 @@ class Checkpoint(Callback):
             for name, value in {**net.get_params(deep=False), **options}.items()
             if name not in FREE and not name.startswith(("callbacks", "criterion__", "module__"))
         }
+        l1 = getattr(penalty, "l1", torch.zeros_like(penalty.strength)).amax((-2, -1))
+        total = penalty.strength.amax((-2, -1)) + l1
         has_valid_set = getattr(net, "valid_set", None) is not None
         return {
-            "C and the sum of the weights": penalty.strength.max().item(),
-            "l1_ratio": getattr(penalty, "l1", penalty.strength).max().item(),
+            "C or the sum of the weights": total.tolist(),
+            "l1_ratio": torch.where(total > 0, l1 / total, 0).tolist(),
             "early_stopping": has_valid_set,
             "fit_intercept": bool(net.module_.bias is not None),
             **{name: described(value) for name, value in given.items()},
@@ -232,8 +238,8 @@ class Checkpoint(Callback):
 
 def _is_same(known: Any, new: Any) -> bool:
     """Whether two values are equal; numbers to rounding, for sums depend on the threads."""
-    if isinstance(known, float) and isinstance(new, float):
-        return math.isclose(known, new, rel_tol=1e-9)
+    if isinstance(known, list) and isinstance(new, list) and len(known) == len(new):
+        return all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(known, new, strict=True))
     return bool(known == new)
 
 

@@ -135,7 +135,7 @@ class LoaderRows(TrainingSet):
         if not self.dtype.is_floating_point:
             raise ValueError(f"The features have the dtype {features.dtype}: real numbers needed.")
         self.n_rows = self._count(is_needed=has_penalty)
-        if not self._is_whole():
+        if not self._reads_rows_once():
             self._told = None
         self.weight_unit = torch.ones(1, dtype=torch.float64)
         self.weight_sum = torch.tensor([self.n_rows * self._mean_weight], dtype=torch.float64)
@@ -194,15 +194,15 @@ class LoaderRows(TrainingSet):
         is_iterable = isinstance(self.loader.dataset, IterableDataset)
         return type(self.loader.batch_sampler) is BatchSampler and not is_iterable
 
-    def _is_whole(self) -> bool:
-        """Whether an epoch has every row of the data set once."""
+    def _reads_rows_once(self) -> bool:
+        """Whether an epoch has no row of the data set twice, and all but those that are dropped."""
         sampler = getattr(self.loader, "sampler", None)
         is_once = type(sampler) is SequentialSampler or (
             type(sampler) is RandomSampler
             and not sampler.replacement
             and len(sampler) == len(self.loader.dataset)
         )
-        return self._is_plain() and is_once and not self.loader.drop_last
+        return self._is_plain() and is_once
 
     def sample(self) -> Rows:
         """Return the rows of the first batch."""
@@ -232,11 +232,13 @@ class LoaderRows(TrainingSet):
                     "or impute these entries."
                 )
             yield rows, codes
-        if self._told is not None and (n_found != self._told).any():
+        told = self._told
+        is_whole = told is not None and n_found.sum() == told.sum()
+        if told is not None and ((n_found != told) if is_whole else (n_found > told)).any():
             raise ValueError(
                 f"The items of {type(self.loader.dataset).__name__} carry other labels than its "
                 f"targets: of the classes {self.classes!r} there are {n_found.tolist()} rows, but "
-                f"{self._told.tolist()} targets. Name the labels of the items: "
+                f"{told.tolist()} targets. Name the labels of the items: "
                 "fit(data, classes=[...])."
             )
         self._told = None

@@ -415,6 +415,12 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
         rows = all_rows(self, data)
         weight_before = 0.0 if is_first else self.weight_seen_
+        weight_seen = weight_before + (rows.weight_unit * rows.weight_sum).item()
+        if not np.isfinite(weight_seen):
+            raise ValueError(
+                f"The sum of the weights seen so far, sample_weight included, is {weight_seen}. "
+                "Divide all weights by a constant, and multiply C by it."
+            )
         with torch.autocast(rows.device.type, enabled=False):
             net = None if is_first else training.net_to_go_on(self, solver)
             if net is None:
@@ -424,7 +430,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
                 training.set_coef(net, self._starting_coef(self.classes_, rows))
             net.partial_fit(rows, epochs=1)
         self._write(net, solver, data.is_tensor)
-        self.weight_seen_ = weight_before + (rows.weight_unit * rows.weight_sum).item()
+        self.weight_seen_ = weight_seen
         return self
 
     def _check_partial(self, X: Any) -> None:

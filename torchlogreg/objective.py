@@ -61,7 +61,7 @@ SUBSAMPLE = 10
 ROWS_A_COLUMN = 1000
 """Fewest rows of a subsample for every column of X: the minimisers are then hardly different."""
 
-FAR = 100.0
+FAR_IN_FLOAT32 = 100.0
 """Deviations from zero beyond which float32 leaves too few digits of a column."""
 
 LEAST_CURVATURE = 1e-8
@@ -306,7 +306,7 @@ class Objective:
         index = torch.arange(0, n_rows, max(n_rows // 1000, 1), device=self.blocks[0].weight.device)
         columns = self.blocks[0].design(index)
         deviation, mean = torch.std_mean(columns, dim=1)
-        return bool(((deviation > 0) & (mean.abs() > FAR * deviation)).any())
+        return bool(((deviation > 0) & (mean.abs() > FAR_IN_FLOAT32 * deviation)).any())
 
     def _numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
         """Bring tensors (B,) to the host in one transfer, if the objective is attended."""

@@ -112,7 +112,7 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
         If the labels are not discrete, if there is only one class, or if one is not among the
         given ``classes``.
     """
-    labels, codes = _unique(y) if classes is None else (np.unique(np.asarray(classes)), None)
+    labels, codes = _unique(y) if classes is None else (_sorted_classes(classes), None)
     if len(labels) < 2:
         raise ValueError(
             f"y has one class only, {labels.tolist()!r}: a classifier needs rows of at least two."
@@ -139,6 +139,14 @@ def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "strings or numbers."
         ) from error
     return labels, codes.reshape(y.shape)
+
+
+def _sorted_classes(classes: Any) -> np.ndarray:
+    """Return the classes that were named, sorted."""
+    array = np.asarray(classes)
+    if array.dtype.kind in "US" and not all(isinstance(label, (str, bytes)) for label in classes):
+        raise ValueError(f"classes={classes!r} mixes strings and numbers. Use one or the other.")
+    return np.unique(array)
 
 
 def _codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -307,14 +315,21 @@ def _check_weights(
         as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
     )
     if class_weight is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a class without any weight
+        # A class may be without any weight, and products may overflow.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             per_class = compute_class_weight(
                 class_weight,
                 classes=classes,
                 y=y,
                 sample_weight=weight / max(weight.max(), 1.0),  # lest their sum overflow
             )
-            weight = np.where(weight > 0, weight * per_class[codes], 0)
+            product = np.where(weight > 0, weight * per_class[codes], 0)
+        if np.isinf(product).any() and np.isfinite(per_class).all():
+            raise ValueError(
+                f"sample_weight times class_weight={class_weight!r} overflows. Divide "
+                "sample_weight by a constant, and multiply C by it."
+            )
+        weight = product
         check_class_weights(weight, class_weight)
     if not (weight > 0).any():
         raise ValueError(

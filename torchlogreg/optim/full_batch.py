@@ -278,8 +278,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         objective, param = self._objective, self.param_groups[0]["params"][0]
         assert objective is not None
         coef = self._point.coef
-        if objective.optimality(self._point).max() > self.margin * self._tol:
-            coef = objective.polished(self._point)
+        is_short = objective.optimality(self._point) > self.margin * self._tol
+        if is_short.any():
+            coef = torch.where(is_short[:, None, None], objective.polished(self._point), coef)
         param.copy_(objective.outer(coef))
         self.point = objective.recheck(param.detach())
         memory.setdefault("rechecked", [math.inf] * len(self.optimality))

@@ -12,7 +12,7 @@ form                when                                what it keeps
 :class:`Kronecker`  it costs little, or there are too   an R x R and a D x D matrix
                     many outputs for blocks
 :class:`Blocks`     the iterations so far took as long  a D x D matrix for every output
-none                fewer rows than columns             --
+none                fewer rows than columns, over 256   --
 ==================  ==================================  ========================================
 
 Rows are drawn with probabilities proportional to their leverage in the Hessian and weighted by the

@@ -67,7 +67,7 @@ class SampledInverseHessian:
 
     Every quality above 2 has twice as many rows as the one before. Where there are too many
     outputs for a matrix each, it is :class:`Kronecker` instead of :class:`Blocks`. With fewer
-    rows than columns there is none.
+    rows than columns there is none, beyond ``MIN_COLUMNS`` columns.
     """
 
     earliest = (0, 0, 5, 40, 160, 640)
@@ -77,9 +77,10 @@ class SampledInverseHessian:
         """Return how many iterations take as long as to build that quality.
 
         Infinity if its matrices are too large, and for all of them if there are fewer rows than
-        columns: the steps of plain L-BFGS stay in the space that the rows span, where the
-        minimiser is, and those of a preconditioner do not (300 x 5,000 with columns of scales
-        10^-3 to 10^3: 20 iterations without, more than 1,000 with the diagonal).
+        columns, and more than ``MIN_COLUMNS`` of these: the steps of plain L-BFGS stay in the
+        space that the rows span, where the minimiser is, and those of a preconditioner do not
+        (300 x 5,000 with columns of scales 10^-3 to 10^3: 20 iterations without, more than 1,000
+        with the diagonal).
         """
         B, R, D = point.coef.shape
         is_determined = objective.n_rows >= D or D <= MIN_COLUMNS
