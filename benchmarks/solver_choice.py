@@ -6,7 +6,7 @@ from benchmarks.competitors import ours
 from benchmarks.datasets import DATASETS
 from benchmarks.datasets.synthetic import clusters
 from benchmarks.runner import timed_fits
-from torchlogreg.solvers import resolve
+from torchlogreg.estimators.solvers import resolve
 
 REAL = ["iris", "wine_raw", "breast_cancer_raw", "digits"]
 RANDOM = [(2_000, 30), (100_000, 20), (5_000, 100), (5_000, 289), (100_000, 289)]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from torchlogreg.batches import RowBlocks
-from torchlogreg.families import family_of
-from torchlogreg.modules import module_class
-from torchlogreg.objective import Objective
-from torchlogreg.penalties import L2, l2_strength
+from torchlogreg.data.training_sets import RowBlocks
+from torchlogreg.problem.families import family_of
+from torchlogreg.problem.modules import module_class
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.penalties import L2, l2_strength
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.callbacks import Checkpoint
-from torchlogreg.fingerprint import Fingerprint
+from torchlogreg.data.fingerprint import Fingerprint
 
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)  # sums of columns are rounding noise

@@ -5,13 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
-from torchlogreg.batches import RowBlocks, WholeBatch
-from torchlogreg.centring import centre_of
-from torchlogreg.families import Categorical
+from torchlogreg.data.training_sets import RowBlocks, WholeBatch
+from torchlogreg.problem.centring import centre_of
+from torchlogreg.problem.families import Categorical
 
 
 def test_blocks_are_views_of_the_data(monkeypatch):
-    monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
+    monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
     X = torch.randn(10, 3)
     codes, weight = torch.zeros(10, dtype=torch.int64), torch.ones(10)
     rows = RowBlocks(X, codes, weight, Categorical(), block_size=4)
@@ -47,8 +47,8 @@ def test_an_epoch_is_one_batch_the_data_set_itself():
 def far_rows(request, monkeypatch):
     """Rows of all kinds, and their features less the centre."""
     if request.param != "copy":
-        monkeypatch.setattr("torchlogreg.batches.CENTRED_ENTRIES", 0)
-        monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.data.training_sets.CENTRED_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
     rows = Problem(3, 7, far=1000, sparse=request.param == "sparse").rows()
     X = Problem(3, 7, far=1000).features() - rows.centre.location
     (block,) = rows.blocks

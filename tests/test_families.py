@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from torchlogreg.families import Bernoulli, Categorical
+from torchlogreg.problem.families import Bernoulli, Categorical
 
 EXTREME = [-1e4, -700.0, -30.0, 0.0, 30.0, 700.0, 1e4]
 

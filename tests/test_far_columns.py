@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from tests.judge import judge
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.objective import Objective
+from torchlogreg.curvature import choice
 from torchlogreg.optim import LBFGS, NewtonCholesky
-from torchlogreg.preconditioners import choice
+from torchlogreg.problem.objective import Objective
 
 over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
 over_classes = pytest.mark.parametrize("n_classes", [2, 3])
@@ -101,7 +101,7 @@ def test_a_stage_that_lacks_digits_is_left_early(monkeypatch):
     y = (2 * difference + X[:, 2] + rng.logistic(size=len(X)) > 0).astype(int)
     model = TorchLogisticRegression(1e8, solver="newton-cholesky")
     staged = model.fit(X, y).n_iter_[0]
-    monkeypatch.setattr("torchlogreg.objective.LARGE_ENTRIES", 10**9)
+    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 10**9)
     assert staged <= model.fit(X, y).n_iter_[0] + 6
 
 

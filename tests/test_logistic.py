@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, EpochTimer
 
 from torchlogreg import BinaryLogistic, MultinomialLogistic, TorchLogisticRegression
-from torchlogreg.batches import RowBlocks
-from torchlogreg.families import family_of
+from torchlogreg.data.training_sets import RowBlocks
+from torchlogreg.problem.families import family_of
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
@@ -78,8 +78,8 @@ def test_dtype_of_the_model_follows_the_features(given, fitted):
 @pytest.mark.parametrize("is_small", [True, False])
 def test_low_precision_tensors_are_data_like_any_other(dtype, solver, is_small, monkeypatch):
     if not is_small:
-        monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
-        monkeypatch.setattr("torchlogreg.products.CHUNK_ENTRIES", 100)
+        monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.problem.products.CHUNK_ENTRIES", 100)
     X = torch.from_numpy(X_IRIS).to(dtype)
     model = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X, Y_IRIS)
     double = TorchLogisticRegression(solver=solver, tol=1e-5).fit(X.double(), Y_IRIS)
@@ -489,7 +489,7 @@ def test_sparse_fits_in_threads_leave_the_warnings_filter_alone():
 def test_labels_of_many_rows_are_predicted_in_blocks(monkeypatch):
     model = TorchLogisticRegression().fit(X_IRIS, Y_IRIS)
     expected = model.predict(X_IRIS), model.predict_proba(X_IRIS)
-    monkeypatch.setattr("torchlogreg.validation._BLOCK_ENTRIES", 30)
+    monkeypatch.setattr("torchlogreg.data.validation._BLOCK_ENTRIES", 30)
     for X in (X_IRIS, torch.from_numpy(X_IRIS), sparse.csr_array(X_IRIS)):
         assert_array_equal(np.asarray(model.predict(X)), expected[0])
         assert_allclose(np.asarray(model.predict_proba(X)), expected[1])

@@ -19,8 +19,8 @@ from torch.testing import assert_close
 from benchmarks import stream
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.batches import ShuffledBatches
-from torchlogreg.training_sets import seed_of
+from torchlogreg.data.training_sets import ShuffledBatches
+from torchlogreg.estimators.rows import seed_of
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 X_WINE, Y_WINE = load_wine(return_X_y=True)

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
-from torchlogreg.criterion import PenalizedLoss
+from torchlogreg.nets.criterion import PenalizedLoss
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -51,7 +51,7 @@ def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch)
     objective = problem.objective()
     point = objective.at(problem.coef())
     whole = objective.hessian(point)
-    monkeypatch.setattr("torchlogreg.products.CHUNK_ENTRIES", 500)
+    monkeypatch.setattr("torchlogreg.problem.products.CHUNK_ENTRIES", 500)
     assert_close(objective.hessian(point), whole, **TIGHT)
 
 

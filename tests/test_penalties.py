@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
+from torchlogreg.problem.penalties import L2, NoPenalty, elastic_net, l2_strength
 
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0, None])

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
-from torchlogreg.preconditioners import (
+from torchlogreg.curvature import (
     Blocks,
     Diagonal,
     Kronecker,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from torchlogreg import products
-from torchlogreg.products import (
+from torchlogreg.problem import products
+from torchlogreg.problem.products import (
     bfloat16_parts,
     chunks,
     is_multipliable,

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.solvers import (
+from torchlogreg.estimators.solvers import (
     NEWTON_MAX_COEF,
     NEWTON_MAX_WORK,
     QUEUED_ITERATIONS,

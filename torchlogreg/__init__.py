@@ -1,7 +1,7 @@
 """Logistic regression for scikit-learn, solved by PyTorch."""
 
-from torchlogreg.logistic import TorchLogisticRegression
-from torchlogreg.modules import BinaryLogistic, MultinomialLogistic
+from torchlogreg.estimators.logistic import TorchLogisticRegression
+from torchlogreg.problem.modules import BinaryLogistic, MultinomialLogistic
 
 __version__ = "0.1.0"
 

@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
+from torchlogreg.curvature import sampled_inverse_hessian
 from torchlogreg.optim import LBFGS, NewtonCholesky
-from torchlogreg.preconditioners import sampled_inverse_hessian
 
 
 def preconditioned(params, **kwargs):

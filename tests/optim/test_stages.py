@@ -12,12 +12,12 @@ from torch.testing import assert_close
 
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.batches import RowBlocks
-from torchlogreg.families import Categorical
-from torchlogreg.objective import Objective
+from torchlogreg.curvature import sampled_inverse_hessian
+from torchlogreg.data.training_sets import RowBlocks
 from torchlogreg.optim import LBFGS
-from torchlogreg.penalties import L2, l2_strength
-from torchlogreg.preconditioners import sampled_inverse_hessian
+from torchlogreg.problem.families import Categorical
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.penalties import L2, l2_strength
 
 X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
 
@@ -25,8 +25,8 @@ X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
 @pytest.fixture
 def everything_is_large(monkeypatch):
     """Take the paths of large data on small data."""
-    monkeypatch.setattr("torchlogreg.objective.LARGE_ENTRIES", 0)
-    monkeypatch.setattr("torchlogreg.batches.SMALL_ENTRIES", 0)
+    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 0)
+    monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_large_float64_is_read_in_float32_first(everything_is_large):
 @pytest.mark.parametrize("problem", [Problem(3, 1), Problem(3, 1, sparse=True)], ids=str)
 def test_small_and_sparse_data_have_one_stage(problem, monkeypatch):
     if problem.sparse:
-        monkeypatch.setattr("torchlogreg.objective.LARGE_ENTRIES", 0)
+        monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 0)
     objective = problem.objective()
     assert objective.stages() == (objective,)
 
@@ -62,7 +62,7 @@ def test_the_answer_in_stages_is_that_of_float64(digits_in_stages, monkeypatch):
     X, y = digits_in_stages
     staged = TorchLogisticRegression(1e-2, solver="lbfgs", tol=1e-10).fit(X, y)
     assert staged.optimality_ <= 1e-10
-    monkeypatch.setattr("torchlogreg.objective.LARGE_ENTRIES", 10**9)
+    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 10**9)
     plain = TorchLogisticRegression(1e-2, solver="lbfgs", tol=1e-10).fit(X, y)
     assert staged.coef_.dtype == np.float64
     assert_allclose(staged.coef_, plain.coef_, rtol=0, atol=1e-7)
@@ -95,8 +95,8 @@ def test_data_beyond_float32_is_read_in_float64_only(digits_in_stages):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_seed_changes_the_path_and_not_the_answer(digits_in_stages, monkeypatch, dtype):
-    monkeypatch.setattr("torchlogreg.preconditioners.choice.MIN_ROWS", 100)
-    monkeypatch.setattr("torchlogreg.preconditioners.choice.GATHER", 1e6)
+    monkeypatch.setattr("torchlogreg.curvature.choice.MIN_ROWS", 100)
+    monkeypatch.setattr("torchlogreg.curvature.choice.GATHER", 1e6)
     X, y = digits_in_stages
     X = X.astype(dtype)
     tol = 1e-9 if dtype == "float64" else 1e-5
@@ -174,5 +174,5 @@ def test_a_start_on_few_rows_saves_iterations_on_all(monkeypatch):
     y = (X @ rng.normal(size=5) + rng.logistic(size=60_000)) > 0
     model = TorchLogisticRegression(solver="lbfgs", tol=1e-6)
     with_sample = model.fit(X, y).n_iter_[0]
-    monkeypatch.setattr("torchlogreg.objective.ROWS_A_COLUMN", 10**9)
+    monkeypatch.setattr("torchlogreg.problem.objective.ROWS_A_COLUMN", 10**9)
     assert with_sample < model.fit(X, y).n_iter_[0]

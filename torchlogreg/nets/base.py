@@ -15,8 +15,8 @@ from skorch.history import History
 from skorch.utils import to_tensor
 from torch import Tensor
 
-from torchlogreg.batches import TrainingSet
-from torchlogreg.criterion import PenalizedLoss
+from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.nets.criterion import PenalizedLoss
 
 
 class _Finished(Exception):  # noqa: N818
@@ -38,10 +38,10 @@ class LogisticNet(skorch.NeuralNet):
     callbacks), in that training ends when :attr:`is_finished` says so, and in that Ctrl-C raises
     ``KeyboardInterrupt`` once training has been brought to its end.
 
-    It is trained on a :class:`~torchlogreg.batches.TrainingSet`, but predicts for arrays and
-    tensors as every skorch net does; its labels are class codes 0..K-1. The history has one row
-    an epoch with ``train_loss`` (the penalised mean loss), ``optimality`` (the gradient norm),
-    ``step`` (the step length) and ``seconds``.
+    It is trained on a :class:`~torchlogreg.data.training_sets.TrainingSet`, but predicts for
+    arrays and tensors as every skorch net does; its labels are class codes 0..K-1. The history
+    has one row per epoch with ``train_loss`` (the penalised mean loss), ``optimality`` (the
+    gradient norm), ``step`` (the step length) and ``seconds``.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchlogreg.batches import WholeBatch
+from torchlogreg.data.training_sets import WholeBatch
 from torchlogreg.nets.base import LogisticNet
-from torchlogreg.penalties import NoPenalty
+from torchlogreg.problem.penalties import NoPenalty
 
 
 class FullBatchNet(LogisticNet):

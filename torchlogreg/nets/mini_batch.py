@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchlogreg.batches import RowBlocks, WholeBatch
-from torchlogreg.criterion import PenalizedLoss
+from torchlogreg.data.training_sets import RowBlocks, WholeBatch
 from torchlogreg.nets.base import LogisticNet
+from torchlogreg.nets.criterion import PenalizedLoss
 
 
 class MiniBatchNet(LogisticNet):
     """Net of the mini-batch solvers: an epoch is a pass over the data, some rows at a time.
 
     The optimizer is any of ``torch.optim`` that needs no closure. Gradients are those of
-    :class:`~torchlogreg.objective.Objective` for the rows of a batch: unbiased estimates of the
-    gradient of the whole.
+    :class:`~torchlogreg.problem.objective.Objective` for the rows of a batch: unbiased estimates
+    of the gradient of the whole.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """What a full-batch optimizer asks of an objective.
 
 An objective is a smooth convex function of a parameter tensor (B, ...): B independent
-problems, minimised in lockstep. :class:`torchlogreg.objective.Objective` is one; the
+problems, minimised in lockstep. :class:`torchlogreg.problem.objective.Objective` is one; the
 optimizers know this protocol only.
 """
 

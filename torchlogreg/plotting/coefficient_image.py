@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
+from torchlogreg.data.validation import as_numpy
 from torchlogreg.plotting.needs import classifier_of, pyplot
-from torchlogreg.validation import as_numpy
 
 
 class CoefficientImageDisplay:

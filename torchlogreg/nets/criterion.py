@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from torchlogreg.centring import Centre
-from torchlogreg.families import Family
-from torchlogreg.objective import Objective
-from torchlogreg.penalties import L2
-from torchlogreg.rows import RowBlock
+from torchlogreg.problem.centring import Centre
+from torchlogreg.problem.families import Family
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.penalties import L2
+from torchlogreg.problem.rows import RowBlock
 
 
 class PenalizedLoss(nn.Module):

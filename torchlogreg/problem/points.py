@@ -1,6 +1,6 @@
 """What is known of the objective at some coefficients.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Families: the loss of one row as a function of its linear predictor.
 
 A family is a stateless bundle of pure functions of tensors. The shapes are those of the
-legend in :mod:`torchlogreg.objective`; ``targets`` is whatever :meth:`Family.encode` makes of
-the class codes, so that nothing is converted twice.
+legend in :mod:`torchlogreg.problem.objective`; ``targets`` is whatever :meth:`Family.encode`
+makes of the class codes, so that nothing is converted twice.
 """
 
 from __future__ import annotations

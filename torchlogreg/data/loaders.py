@@ -22,11 +22,11 @@ from torch.utils.data import (
     Subset,
 )
 
-from torchlogreg.batches import Batch, TrainingSet
-from torchlogreg.data import DenseRows, Rows
-from torchlogreg.families import family_of
-from torchlogreg.fingerprint import Fingerprint
-from torchlogreg.validation import as_numpy, check_class_weights, encode_labels
+from torchlogreg.data.fingerprint import Fingerprint
+from torchlogreg.data.training_sets import Batch, TrainingSet
+from torchlogreg.data.validation import as_numpy, check_class_weights, encode_labels
+from torchlogreg.problem.data import DenseRows, Rows
+from torchlogreg.problem.families import family_of
 
 N_ITEMS = 32
 """Items of a data set that are read to know it again."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from torchlogreg.curvature import sampled_inverse_hessian
 from torchlogreg.optim import LBFGS, NewtonCholesky
-from torchlogreg.preconditioners import sampled_inverse_hessian
 
 
 @dataclass(frozen=True)

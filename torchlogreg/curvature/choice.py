@@ -14,11 +14,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective
-from torchlogreg.points import Point
-from torchlogreg.preconditioners.blocks import Blocks
-from torchlogreg.preconditioners.diagonal import Diagonal
-from torchlogreg.preconditioners.kronecker import Kronecker
+from torchlogreg.curvature.blocks import Blocks
+from torchlogreg.curvature.diagonal import Diagonal
+from torchlogreg.curvature.kronecker import Kronecker
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Point
 
 InverseHessian = Callable[[Tensor], Tensor]
 """Maps a gradient (B, R, D) to a step (B, R, D): linear, symmetric, positive on the gradients."""

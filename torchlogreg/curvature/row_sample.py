@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective
-from torchlogreg.preconditioners.symmetric import add_lower_
-from torchlogreg.products import chunks
-from torchlogreg.rows import RowBlock, by_block
+from torchlogreg.curvature.symmetric import add_lower_
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.products import chunks
+from torchlogreg.problem.rows import RowBlock, by_block
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """What the objective asks of the data: rows, block by block.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations

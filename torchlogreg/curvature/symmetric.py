@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchlogreg.products import CHUNK_ENTRIES, multiply_transposed
+from torchlogreg.problem.products import CHUNK_ENTRIES, multiply_transposed
 
 PANEL = 200
 """Rows of a symmetric product that are computed at once: narrower panels waste less above the

@@ -12,15 +12,15 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from torchlogreg.families import family_of
-from torchlogreg.modules import LogisticModule, linear_predictor, module_class
-from torchlogreg.validation import (
+from torchlogreg.data.validation import (
     as_numpy,
     as_tensor,
     check_features,
     feature_blocks,
     outgoing,
 )
+from torchlogreg.problem.families import family_of
+from torchlogreg.problem.modules import LogisticModule, linear_predictor, module_class
 
 
 class LogisticClassifierMixin(ClassifierMixin):

@@ -37,7 +37,7 @@ _LOW_PRECISION = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """A validated training set. Shapes follow the legend in :mod:`torchlogreg.objective`."""
+    """A validated training set. Shapes: see :mod:`torchlogreg.problem.objective`."""
 
     X: Tensor
     """Features (n, d), dense or CSR: float32 or float64, bfloat16 or float16 if dense."""

@@ -9,12 +9,12 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from torchlogreg.batches import RowBlocks
-from torchlogreg.data import select_rows
-from torchlogreg.families import family_of
-from torchlogreg.loaders import LoaderRows
-from torchlogreg.solvers import BATCH_SIZE, takes_batches
-from torchlogreg.validation import TrainingData, check_device
+from torchlogreg.data.loaders import LoaderRows
+from torchlogreg.data.training_sets import RowBlocks
+from torchlogreg.data.validation import TrainingData, check_device
+from torchlogreg.estimators.solvers import BATCH_SIZE, takes_batches
+from torchlogreg.problem.data import select_rows
+from torchlogreg.problem.families import family_of
 
 
 def from_arrays(

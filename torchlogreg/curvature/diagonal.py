@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective
-from torchlogreg.points import Point
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Point
 
 
 class Diagonal:
     r"""The exact diagonal of the Hessian: what the scales of the columns need.
 
-    It costs a pass over the data. As for :class:`~torchlogreg.preconditioners.Blocks`, the
+    It costs a pass over the data. As for :class:`~torchlogreg.curvature.Blocks`, the
     inverse is restricted to the steps that sum to zero over the outputs:
     :math:`s_{rj} = (g_{rj} - \mu_j) / h_{rj}` with
     :math:`\mu_j = \sum_r (g_{rj} / h_{rj}) / \sum_r (1 / h_{rj})`.

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchlogreg.batches import RowBlocks, TrainingSet
-from torchlogreg.callbacks import check_callbacks
-from torchlogreg.centring import double
-from torchlogreg.modules import module_class
+from torchlogreg.data.training_sets import RowBlocks, TrainingSet
+from torchlogreg.estimators.rows import batch_size_of, seed_of
+from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
-from torchlogreg.penalties import L2, NoPenalty, elastic_net, l2_strength
-from torchlogreg.solvers import QUEUED_ITERATIONS, Solver
-from torchlogreg.training_sets import batch_size_of, seed_of
+from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.problem.centring import double
+from torchlogreg.problem.modules import module_class
+from torchlogreg.problem.penalties import L2, NoPenalty, elastic_net, l2_strength
 
 
 def make_net(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.products import chunks
+from torchlogreg.problem.products import chunks
 
 
 class Fingerprint:

@@ -3,7 +3,7 @@ r"""Preconditioners: approximate inverses of the Hessian, estimated from a sampl
 L-BFGS needs hundreds of iterations where the columns of X are correlated or of different
 scales. It needs a few dozen if its initial matrix is close to the inverse of the Hessian.
 :func:`sampled_inverse_hessian` chooses the form. Shapes follow the legend in
-:mod:`torchlogreg.objective`, and m is the number of rows in the sample.
+:mod:`torchlogreg.problem.objective`, and m is the number of rows in the sample.
 
 ==================  ==================================  ========================================
 form                when                                what it keeps
@@ -20,9 +20,9 @@ inverse: the estimate is unbiased, and the rows that matter are in it, such as t
 features. The diagonal is made exact, which costs one pass over the data.
 """
 
-from torchlogreg.preconditioners.blocks import Blocks
-from torchlogreg.preconditioners.choice import sampled_inverse_hessian
-from torchlogreg.preconditioners.diagonal import Diagonal
-from torchlogreg.preconditioners.kronecker import Kronecker
+from torchlogreg.curvature.blocks import Blocks
+from torchlogreg.curvature.choice import sampled_inverse_hessian
+from torchlogreg.curvature.diagonal import Diagonal
+from torchlogreg.curvature.kronecker import Kronecker
 
 __all__ = ["Blocks", "Diagonal", "Kronecker", "sampled_inverse_hessian"]

@@ -1,6 +1,6 @@
 """Penalties: functions of the coefficients that are added to the mean loss.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations

@@ -17,19 +17,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
-from skorch.history import History
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from torchlogreg import training
-from torchlogreg.batches import TrainingSet
-from torchlogreg.callbacks import check_callbacks
-from torchlogreg.families import family_of
-from torchlogreg.nets import LogisticNet
-from torchlogreg.prediction import LogisticClassifierMixin
-from torchlogreg.solvers import SOLVERS, Solver, resolve, takes_batches
-from torchlogreg.training_sets import all_rows, from_arrays, from_loader
-from torchlogreg.validation import check_training_data, outgoing
+from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.data.validation import check_training_data, outgoing
+from torchlogreg.estimators import training
+from torchlogreg.estimators.prediction import LogisticClassifierMixin
+from torchlogreg.estimators.rows import all_rows, from_arrays, from_loader
+from torchlogreg.estimators.solvers import SOLVERS, Solver, resolve, takes_batches
+from torchlogreg.nets import EpochHistory, LogisticNet
+from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.problem.families import family_of
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -452,7 +451,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         check_callbacks(self.callbacks, resumes=False)
 
     @property
-    def history_(self) -> History:
+    def history_(self) -> EpochHistory:
         """One row an iteration or epoch, such as ``history_[-1, "train_loss"]``.
 
         ``train_loss`` is the mean penalised loss after the iteration; of a mini-batch solver it

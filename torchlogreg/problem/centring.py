@@ -6,7 +6,7 @@ function of (W, c'), with the same minimiser. But columns that lie far from zero
 their deviations, spoil the condition of the problem in (W, c), and the rounding errors of its
 sums. Solvers therefore work in (W, c'); a large X is never shifted as a whole.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations

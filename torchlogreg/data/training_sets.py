@@ -1,6 +1,6 @@
 """Training sets, and the batches in which solvers read them: all rows at once, or a few at a time.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from torchlogreg.centring import centre_of, double
-from torchlogreg.data import DenseRows, Rows, SparseRows
-from torchlogreg.families import Family
-from torchlogreg.fingerprint import Fingerprint
+from torchlogreg.data.fingerprint import Fingerprint
+from torchlogreg.problem.centring import centre_of, double
+from torchlogreg.problem.data import DenseRows, Rows, SparseRows
+from torchlogreg.problem.families import Family
 
 Batch = tuple[Any, Tensor]
 """Rows and their class codes."""

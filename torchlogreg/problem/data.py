@@ -1,6 +1,6 @@
 """Rows of a feature matrix, dense or sparse, as the objective wants them.
 
-Shapes follow the legend in :mod:`torchlogreg.objective`.
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from torchlogreg.centring import Centre
-from torchlogreg.modules import linear_predictor
-from torchlogreg.products import chunks, is_multipliable, multiply_transposed
+from torchlogreg.problem.centring import Centre
+from torchlogreg.problem.modules import linear_predictor
+from torchlogreg.problem.products import chunks, is_multipliable, multiply_transposed
 
 PIECE_ENTRIES = 2**20
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchlogreg.objective import Objective
-from torchlogreg.points import Point
-from torchlogreg.preconditioners.row_sample import draw, joined, leverage, second_moments
-from torchlogreg.preconditioners.symmetric import invert_, multiply, set_diagonal_
+from torchlogreg.curvature.row_sample import draw, joined, leverage, second_moments
+from torchlogreg.curvature.symmetric import invert_, multiply, set_diagonal_
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Point
 
 
 class Blocks:

@@ -48,12 +48,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.centring import Centre, double
-from torchlogreg.families import Family
-from torchlogreg.penalties import L2
-from torchlogreg.points import Numbers, Point, Trial
-from torchlogreg.products import chunks
-from torchlogreg.rows import RowBlock, by_block
+from torchlogreg.problem.centring import Centre, double
+from torchlogreg.problem.families import Family
+from torchlogreg.problem.penalties import L2
+from torchlogreg.problem.points import Numbers, Point, Trial
+from torchlogreg.problem.products import chunks
+from torchlogreg.problem.rows import RowBlock, by_block
 
 SUBSAMPLE = 10
 """One row of so many is in a subsample."""

@@ -1,0 +1,1 @@
+"""The door, and what stands behind it: validation, and the training sets of the nets."""

@@ -1,0 +1,1 @@
+"""scikit-learn's contract: parameters, fit, attributes, predictions."""

@@ -1,0 +1,1 @@
+"""The problem: rows, families, penalties, and the objective made of them."""
