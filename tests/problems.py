@@ -1,15 +1,17 @@
 """Random problems that the tests of the mathematics share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 
-from torchlogreg.data.training_sets import RowBlocks
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.nets.base import PenalizedLoss
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import module_class
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.penalties import L2, l2_strength
+from torchlogreg.problem.points import Point
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Problem:
         shape = (self.n_rows, self.n_features)
         return self.far + torch.randn(shape, dtype=torch.float64, generator=generator)
 
-    def rows(self) -> RowBlocks:
+    def rows(self, **options: Any) -> ArrayRows:
         generator = torch.Generator().manual_seed(3)
         X = self.features()
         codes = torch.arange(self.n_rows) % self.n_classes
@@ -46,7 +48,7 @@ class Problem:
         weight[:, ::7] = 0
         if self.sparse:
             X = X.to_sparse_csr()
-        return RowBlocks(
+        return ArrayRows(
             X,
             codes,
             weight,
@@ -54,13 +56,13 @@ class Problem:
             fit_intercept=self.fit_intercept,
             block_size=self.block_size,
             is_centred=self.far > 0,
+            **options,
         )
 
-    def objective(self) -> Objective:
-        ones = torch.ones(self.n_problems, dtype=torch.float64)
-        strength = l2_strength(1 / self.strength, ones, self.n_features, self.fit_intercept)
-        rows = self.rows()
-        return Objective(rows.blocks, family_of(self.n_classes), L2(strength), centre=rows.centre)
+    def objective(self, **options: Any) -> Objective:
+        rows = self.rows(**options)
+        C = 1 / (self.strength * rows.weight_unit * rows.weight_sum)
+        return PenalizedLoss(rows.family, rows.penalty(C)).objective(rows.rows)
 
     @property
     def strength(self) -> torch.Tensor:
@@ -82,7 +84,7 @@ class Problem:
 
     def loss(self, coef: torch.Tensor) -> torch.Tensor:
         """The objective (B,) written with torch's own losses, for autograd."""
-        weight = torch.cat([block.weight for block in self.rows().blocks], dim=-1)
+        weight = torch.cat([block.weight for block in self.rows().rows], dim=-1)
         codes = torch.arange(self.n_rows) % self.n_classes
         weights = coef[..., : self.n_features]
         eta = torch.einsum("nd,brd->bnr", self.features(), weights)
@@ -97,6 +99,14 @@ class Problem:
                 row_loss = torch.nn.functional.cross_entropy(eta[b], codes, reduction="none")
             losses.append((weight[b] * row_loss).sum())
         return torch.stack(losses) + 0.5 * self.strength * weights.square().sum((-2, -1))
+
+
+def full_hessian(objective: Objective, point: Point) -> torch.Tensor:
+    """Hessian (B, P, P) with the penalty."""
+    hessian = objective.hessian(point)
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    diagonal.unflatten(-1, (-1, objective.ridge.shape[-1])).add_(objective.ridge)
+    return hessian
 
 
 CASES = [Problem(n_classes, n_problems) for n_classes in (2, 3, 5) for n_problems in (1, 7)] + [

@@ -1,7 +1,6 @@
 """The line searches on one-dimensional convex functions with known minima."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from torchlogreg.optim.line_search import secant_search, wolfe_search
+from torchlogreg.problem.points import Trial
 
 FUNCTIONS = {
     "parabola": lambda t: (t - 1) ** 2,
@@ -21,11 +21,16 @@ FUNCTIONS = {
 }
 
 
-@dataclass
-class Sample:
-    step: Any
-    value: Any
-    slope: Any
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.n_calls = 0
+
+    def __call__(self, t: Any) -> Any:
+        self.n_calls += 1
+        return self.function(t)
 
 
 class Curve:
@@ -40,14 +45,18 @@ class Curve:
         self.slope = self.origin.slope
         self.n_trials = 0
 
-    def at(self, step: Any) -> Sample:
+    def take(self, index: Any) -> "Curve":
+        return Curve(*(self.functions[i] for i in index))
+
+    def at(self, step: Any) -> Trial:
         self.n_trials += 1
         t = torch.as_tensor(step).clone().requires_grad_()
         value = torch.stack([f(x) for f, x in zip(self.functions, t, strict=True)])
         (slope,) = torch.autograd.grad(value.sum(), t)
         if self.is_attended:
-            return Sample(step, value.detach().numpy(), slope.numpy())
-        return Sample(step, value.detach(), slope)
+            step = np.asarray(step, dtype=float)
+            return Trial(step, value.detach().numpy(), step, slope.numpy(), [], [])
+        return Trial(step, value.detach(), step, slope, [], [])
 
 
 @pytest.mark.parametrize("c2", [0.9, 0.1])
@@ -71,6 +80,17 @@ def test_lines_are_searched_independently():
     for b, function in enumerate(functions):
         alone = wolfe_search(Curve(function), first, c2=0.1)
         assert together.step[b] == alone.step[0]
+        assert together.value[b] == alone.value[0]
+
+
+def test_a_line_that_is_done_does_not_wait_for_the_others():
+    """It takes part in the first trial only; the other one in as many as it takes alone."""
+    easy, hard = Counted(FUNCTIONS["parabola"]), Counted(FUNCTIONS["far parabola"])
+    wolfe_search(Curve(easy, hard), 1.0, c2=0.1)
+    alone = Counted(FUNCTIONS["far parabola"])
+    wolfe_search(Curve(alone), 1.0, c2=0.1)
+    assert easy.n_calls == 2  # the start, and the minimum
+    assert hard.n_calls == alone.n_calls + 1  # the start of the lines that are left
 
 
 def test_infinite_values_are_backed_away_from():

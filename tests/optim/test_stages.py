@@ -1,6 +1,7 @@
 """A cheaper stand-in for large data, float32 for float64. The answer is the same."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,36 +13,37 @@ from torch.testing import assert_close
 
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.curvature import sampled_inverse_hessian
-from torchlogreg.data.training_sets import RowBlocks
-from torchlogreg.optim import LBFGS
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.nets.base import PenalizedLoss
+from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature, Stages, Subsample
 from torchlogreg.problem.families import Categorical
-from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.penalties import L2, l2_strength
+from torchlogreg.problem.penalties import Penalty
+from torchlogreg.problem.rows import Rows
 
 X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
 
 
-@pytest.fixture
-def everything_is_large(monkeypatch):
-    """Take the paths of large data on small data."""
-    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 0)
-    monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
+ALWAYS, NEVER = Stages(large_entries=0), None
+
+
+def lbfgs(C=1.0, stages=ALWAYS, **arguments):
+    return TorchLogisticRegression(
+        C, solver="lbfgs", net_params={"optimizer__stages": stages}, **arguments
+    )
 
 
 @pytest.fixture
-def digits_in_stages(everything_is_large):
-    X = X_DIGITS[:, X_DIGITS.std(axis=0) > 1][:, ::2]
-    return X, Y_DIGITS
+def digits():
+    return X_DIGITS[:, X_DIGITS.std(axis=0) > 1][:, ::2], Y_DIGITS
 
 
-def test_large_float64_is_read_in_float32_first(everything_is_large):
+def test_large_float64_is_read_in_float32_first():
     problem = Problem(3, 7, block_size=7)
-    objective = problem.objective()
-    single, itself = objective.stages()
+    objective = problem.objective(small_entries=0)
+    single, itself = ALWAYS.of(objective)
     assert itself is objective
     assert single.dtype == torch.float32
-    for block, original in zip(single.blocks, objective.blocks, strict=True):
+    for block, original in zip(single.rows, objective.rows, strict=True):
         assert block.X is original.X
     coef = problem.coef()
     point, exact = single.at(coef.to(torch.float32)), objective.at(coef)
@@ -50,20 +52,17 @@ def test_large_float64_is_read_in_float32_first(everything_is_large):
     assert point.value == pytest.approx(exact.value, rel=1e-6)
 
 
-@pytest.mark.parametrize("problem", [Problem(3, 1), Problem(3, 1, sparse=True)], ids=str)
-def test_small_and_sparse_data_have_one_stage(problem, monkeypatch):
-    if problem.sparse:
-        monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 0)
-    objective = problem.objective()
-    assert objective.stages() == (objective,)
+def test_small_and_sparse_data_have_one_stage():
+    small, sparse = Problem(3, 1).objective(), Problem(3, 1, sparse=True).objective()
+    assert Stages().of(small) == (small,)
+    assert ALWAYS.of(sparse) == (sparse,)
 
 
-def test_the_answer_in_stages_is_that_of_float64(digits_in_stages, monkeypatch):
-    X, y = digits_in_stages
-    staged = TorchLogisticRegression(1e-2, solver="lbfgs", tol=1e-10).fit(X, y)
+def test_the_answer_in_stages_is_that_of_float64(digits):
+    X, y = digits
+    staged = lbfgs(1e-2, tol=1e-10).fit(X, y)
     assert staged.optimality_ <= 1e-10
-    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 10**9)
-    plain = TorchLogisticRegression(1e-2, solver="lbfgs", tol=1e-10).fit(X, y)
+    plain = lbfgs(1e-2, NEVER, tol=1e-10).fit(X, y)
     assert staged.coef_.dtype == np.float64
     assert_allclose(staged.coef_, plain.coef_, rtol=0, atol=1e-7)
 
@@ -73,34 +72,33 @@ class PrecisionRecorder(Callback):
         self.dtypes = []
 
     def on_epoch_end(self, net, **kwargs):
-        self.dtypes.append(net.optimizer_.point.grad.dtype)
+        self.dtypes.append(net.optimizer_.run.point.grad.dtype)
 
 
-def test_most_iterations_are_made_in_float32(digits_in_stages):
-    X, y = digits_in_stages
+def test_most_iterations_are_made_in_float32(digits):
+    X, y = digits
     recorder = PrecisionRecorder()
-    TorchLogisticRegression(solver="lbfgs", callbacks=[recorder]).fit(X, y)
+    lbfgs(callbacks=[recorder]).fit(X, y)
     assert recorder.dtypes[-1] == torch.float64
     assert recorder.dtypes.count(torch.float32) > 0.8 * len(recorder.dtypes)
 
 
-def test_data_beyond_float32_is_read_in_float64_only(digits_in_stages):
-    X, y = digits_in_stages
-    model = TorchLogisticRegression(np.inf, solver="lbfgs", max_iter=5)
-    with pytest.warns(match="did not converge"):
+def test_data_beyond_float32_is_read_in_float64_only(digits):
+    X, y = digits
+    model = lbfgs(np.inf, max_iter=5)
+    with pytest.warns(match="lbfgs failed to converge after 5 iterations"):
         model.fit(X * 1e40, y)
     assert model.score(X * 1e40, y) > 0.9
     assert np.abs(model.coef_).max() < 1e-37
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_seed_changes_the_path_and_not_the_answer(digits_in_stages, monkeypatch, dtype):
-    monkeypatch.setattr("torchlogreg.curvature.choice.MIN_ROWS", 100)
-    monkeypatch.setattr("torchlogreg.curvature.choice.GATHER", 1e6)
-    X, y = digits_in_stages
+def test_the_seed_changes_the_path_and_not_the_answer(digits, dtype):
+    X, y = digits
     X = X.astype(dtype)
     tol = 1e-9 if dtype == "float64" else 1e-5
-    model = TorchLogisticRegression(1e-2, solver="lbfgs", tol=tol)
+    model = lbfgs(1e-2, tol=tol)
+    model.net_params |= {"optimizer__preconditioner": SampledCurvature(min_rows=100, gather=1e6)}
     first, again = model.fit(X, y).coef_, model.fit(X, y).coef_
     assert (first == again).all()
     other = model.set_params(random_state=1).fit(X, y).coef_
@@ -108,10 +106,10 @@ def test_the_seed_changes_the_path_and_not_the_answer(digits_in_stages, monkeypa
     assert_allclose(other, first, rtol=0, atol=1e-6 if dtype == "float64" else 1e-2)
 
 
-def test_nothing_global_is_drawn_from(digits_in_stages):
+def test_nothing_global_is_drawn_from(digits):
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
-    TorchLogisticRegression(solver="lbfgs", tol=1e-1).fit(*digits_in_stages)
+    lbfgs(tol=1e-1).fit(*digits)
     drawn = np.random.random(), torch.rand(1).item()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
@@ -119,13 +117,12 @@ def test_nothing_global_is_drawn_from(digits_in_stages):
 
 
 @pytest.mark.parametrize("n_before", [1, 4])
-def test_resuming_at_any_stage_is_the_same_as_going_on(digits_in_stages, n_before):
-    X, y = digits_in_stages
-    rows = RowBlocks(torch.from_numpy(X), torch.from_numpy(y), torch.ones(len(y)), Categorical())
-    strength = l2_strength(torch.ones(1).double(), rows.weight_sum.double(), X.shape[1], True)
-    objective = Objective(rows.blocks, Categorical(), L2(strength))
+def test_resuming_at_any_stage_is_the_same_as_going_on(digits, n_before):
+    X, y = digits
+    rows = ArrayRows(torch.from_numpy(X), torch.from_numpy(y), torch.ones(len(y)), Categorical())
+    objective = PenalizedLoss(rows.family, rows.penalty(1.0)).objective(rows.rows)
     param = torch.nn.Parameter(torch.zeros(1, 10, X.shape[1] + 1, dtype=torch.float64))
-    optimizer = LBFGS([param], tol=1e-12, preconditioner=sampled_inverse_hessian)
+    optimizer = LBFGS([param], tol=1e-12, preconditioner=SampledCurvature(), stages=ALWAYS)
     for _ in range(n_before):
         optimizer.step(objective)
     twin = copy.deepcopy(optimizer)
@@ -140,9 +137,9 @@ def test_resuming_at_any_stage_is_the_same_as_going_on(digits_in_stages, n_befor
 def test_a_subsample_is_an_objective_of_a_tenth_of_the_rows(sparse, block_size):
     problem = Problem(3, 7, n_rows=50_000, sparse=sparse, block_size=block_size)
     objective = problem.objective()
-    sample = objective.subsample(torch.Generator().manual_seed(0))
-    assert sample.n_rows == 5_000
-    total = sum(block.weight.sum(-1) for block in sample.blocks)
+    sample = Subsample().of(objective, torch.Generator().manual_seed(0))
+    assert sample.rows.n_rows == 5_000
+    total = sum(block.weight.sum(-1) for block in sample.rows)
     assert_close(total, torch.ones(7, dtype=torch.float64))
     coef = problem.coef()
     assert sample.at(coef).value == pytest.approx(objective.at(coef).value, rel=0.1)
@@ -151,28 +148,50 @@ def test_a_subsample_is_an_objective_of_a_tenth_of_the_rows(sparse, block_size):
 
 def test_few_rows_are_not_sampled():
     generator = torch.Generator().manual_seed(0)
-    assert Problem(3, 1, n_rows=30_000).objective().subsample(generator) is None
+    assert Subsample().of(Problem(3, 1, n_rows=30_000).objective(), generator) is None
 
 
 def test_a_misleading_subsample_is_dropped():
     """Nearly all weight on few rows: the sample knows next to nothing of them."""
     problem = Problem(3, 1, n_rows=50_000)
     objective = problem.objective()
-    (block,) = objective.blocks
+    (block,) = objective.rows
     block.weight.fill_(1e-9)
     block.weight[:, :7] = 1 / 7
-    objective.penalty.strength.zero_()
+    objective = replace(objective, penalty=Penalty(torch.zeros_like(objective.penalty.l2)))
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
-    optimizer = LBFGS([param], preconditioner=sampled_inverse_hessian)
+    optimizer = LBFGS([param], preconditioner=SampledCurvature())
     optimizer.step(objective)
-    assert sum(optimizer.point.value) < np.log(3)
+    assert sum(optimizer.run.point.value) < np.log(3)
 
 
-def test_a_start_on_few_rows_saves_iterations_on_all(monkeypatch):
+def test_a_start_on_few_rows_saves_iterations_on_all():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60_000, 5))
     y = (X @ rng.normal(size=5) + rng.logistic(size=60_000)) > 0
     model = TorchLogisticRegression(solver="lbfgs", tol=1e-6)
     with_sample = model.fit(X, y).n_iter_[0]
-    monkeypatch.setattr("torchlogreg.problem.objective.ROWS_A_COLUMN", 10**9)
+    model.set_params(net_params={"optimizer__subsample": None})
     assert with_sample < model.fit(X, y).n_iter_[0]
+
+
+@pytest.mark.parametrize("optimizer_class", [LBFGS, NewtonCholesky])
+@pytest.mark.parametrize("n_problems", [1, 7])
+def test_a_stage_that_has_led_astray_is_undone(optimizer_class, n_problems):
+    """A first stage of the opposite features: its minimiser is the worst of starts."""
+
+    class Mirrored(Stages):
+        def of(self, objective):
+            rows = objective.rows.to(torch.float32)
+            blocks = tuple(replace(block, X=-block.X) for block in rows)
+            penalty = objective.penalty.to(torch.float32)
+            return replace(objective, rows=Rows(blocks), penalty=penalty), objective
+
+    objective = Problem(3, n_problems, n_rows=200).objective()
+    param = torch.nn.Parameter(torch.zeros(n_problems, 3, 4, dtype=torch.float64))
+    optimizer = optimizer_class([param], tol=1e-8, stages=Mirrored())
+    while not optimizer.is_finished:
+        optimizer.step(objective)
+        if optimizer.run.point.grad.dtype == torch.float64:
+            assert (optimizer.run.point.value <= np.log(3) + 1e-12).all()
+    assert optimizer.is_converged

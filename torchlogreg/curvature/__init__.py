@@ -1,28 +1,30 @@
-r"""Preconditioners: approximate inverses of the Hessian, estimated from a sample of the rows.
+r"""Approximate Hessians, and how they are estimated from a sample of the rows.
 
-L-BFGS needs hundreds of iterations where the columns of X are correlated or of different
-scales. It needs a few dozen if its initial matrix is close to the inverse of the Hessian.
-:func:`sampled_inverse_hessian` chooses the form. Shapes follow the legend in
-:mod:`torchlogreg.problem.objective`, and m is the number of rows in the sample.
+A method needs hundreds of iterations where the columns of X are correlated or of different
+scales. It needs a few dozen if it knows the Hessian roughly. All forms are a
+:class:`~torchlogreg.curvature.base.Curvature`: they multiply, solve, take a penalty and leave out
+problems. Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 
-==================  ==================================  ========================================
-form                when                                what it keeps
-==================  ==================================  ========================================
-:class:`Diagonal`   at the start                        a number for every coefficient
-:class:`Kronecker`  it costs little, or there are too   an R x R and a D x D matrix
-                    many outputs for blocks
-:class:`Blocks`     the iterations so far took as long  a D x D matrix for every output
-none                fewer rows than columns, over 256   --
-==================  ==================================  ========================================
+==================  =========================  ==================================================
+form                comes from                 what it keeps
+==================  =========================  ==================================================
+:class:`Dense`      all rows                   a matrix over all coefficients
+:class:`Diagonal`   all rows                   a number for every coefficient
+:class:`Kronecker`  a sample of rows           an R x R and a D x D matrix
+:class:`Blocks`     a sample for every output  a D x D matrix for every output
+:class:`Pairs`      the last moves             two vectors per move, on top of any other form
+==================  =========================  ==================================================
 
 Rows are drawn with probabilities proportional to their leverage in the Hessian and weighted by the
 inverse: the estimate is unbiased, and the rows that matter are in it, such as those with rare
 features. The diagonal is made exact, which costs one pass over the data.
 """
 
+from torchlogreg.curvature.base import Curvature
 from torchlogreg.curvature.blocks import Blocks
-from torchlogreg.curvature.choice import sampled_inverse_hessian
+from torchlogreg.curvature.dense import Dense
 from torchlogreg.curvature.diagonal import Diagonal
 from torchlogreg.curvature.kronecker import Kronecker
+from torchlogreg.curvature.pairs import Pairs
 
-__all__ = ["Blocks", "Diagonal", "Kronecker", "sampled_inverse_hessian"]
+__all__ = ["Blocks", "Curvature", "Dense", "Diagonal", "Kronecker", "Pairs"]

@@ -2,50 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.row_sample import draw, joined, leverage, second_moments
+from torchlogreg.curvature.base import of_problems, with_ridge
+from torchlogreg.curvature.row_sample import draw, leverage, second_moments
 from torchlogreg.curvature.symmetric import invert_, multiply, set_diagonal_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
+from torchlogreg.problem.rows import joined
 
 
+@dataclass(frozen=True, eq=False)
 class Blocks:
     r"""The diagonal blocks of the Hessian, one for every output.
 
-    The block of output r is :math:`\sum_i w_i p_{ir}(1 - p_{ir}) x_i x_i^\top` plus the
-    penalty. Adding the same vector to the coefficients of all outputs changes no probability,
-    which the blocks do not know. Their inverse is therefore restricted to the steps that sum to
-    zero over the outputs: :math:`s_r = H_r^{-1}(g_r - \mu)` with the multiplier
+    The block of output r is :math:`\sum_i w_i p_{ir}(1 - p_{ir}) x_i x_i^\top`. Adding the same
+    vector to the coefficients of all outputs changes no probability, which the blocks do not know.
+    Steps are therefore restricted to those that sum to zero over the outputs:
+    :math:`s_r = H_r^{-1}(g_r - \mu)` with the multiplier
     :math:`\mu = (\sum_r H_r^{-1})^{-1} \sum_r H_r^{-1} g_r` of that constraint.
     """
 
-    def __init__(
-        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
-    ) -> None:
+    matrices: Tensor
+    """The blocks without ``ridge``, shape (1 or B, R, D, D)."""
+
+    ridge: Tensor | None = None
+    """What is added to the diagonal of every block, shape (1 or B, 1, D)."""
+
+    @classmethod
+    def sampled(
+        cls, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
+    ) -> Self:
+        """Estimate the blocks at a point from ``n_rows`` rows each, or fewer."""
         B, R, D = point.coef.shape
         row_curvature = objective.row_curvature(point)
-        exact, score = leverage(objective, row_curvature, objective.penalty.strength, n_rows)
+        exact, score = leverage(objective, row_curvature, objective.ridge, n_rows)
         curvature = joined(row_curvature)
-        self.inverse = point.coef.new_empty(B, R, D, D)
-        """Inverse of every block, shape (B, R, D, D)."""
+        matrices = point.coef.new_empty(B, R, D, D)
         for b in range(B):
             for r in range(R):
-                block = self.inverse[b, r]
-                index, weight = draw(curvature[b, r], score[b, r], n_rows, generator)
-                second_moments(objective.blocks, index, weight, out=block)
+                sample = draw(curvature[b, r], score[b, r], n_rows, generator)
+                matrices[b, r] = second_moments(objective.rows, *sample)
                 if exact is not None:
-                    set_diagonal_(block, exact[b, r])
-                block.diagonal().add_(objective.penalty.strength[b, 0])
-                invert_(block)
-        self.multiplier = invert_(self.inverse.sum(1)) if R > 1 else None
-        """Inverse of the sum of the inverses, shape (B, D, D)."""
+                    set_diagonal_(matrices[b, r], exact[b, r])
+        return cls(matrices)
 
-    def __call__(self, grad: Tensor) -> Tensor:
-        """Apply the inverse."""
-        step = multiply(self.inverse, grad)
+    @cached_property
+    def inverse(self) -> Tensor:
+        """Inverse of every block, shape (1 or B, R, D, D)."""
+        return invert_(with_ridge(self.matrices, self.ridge))
+
+    @cached_property
+    def multiplier(self) -> Tensor | None:
+        """Inverse of the sum of the inverses, shape (1 or B, D, D); None for a single output."""
+        return invert_(self.inverse.sum(1)) if self.inverse.shape[1] > 1 else None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the numbers that it is made of."""
+        return self.matrices.dtype
+
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v."""
+        product = multiply(self.matrices, v)
+        return product if self.ridge is None else product.addcmul_(self.ridge, v)
+
+    def solve(self, g: Tensor) -> Tensor:
+        """A step s with H s = g, but for what all outputs have in common."""
+        step = multiply(self.inverse, g)
         if self.multiplier is not None:
             mu = multiply(self.multiplier, step.sum(1))
             step -= multiply(self.inverse, mu.unsqueeze(1).expand_as(step))
         return step
+
+    def shifted(self, diagonal: Tensor) -> Blocks:
+        """H plus a diagonal (B, 1, D) that is the same for every output."""
+        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
+
+    def take(self, problems: Sequence[int]) -> Blocks:
+        """H of some of the problems."""
+        ridge = None if self.ridge is None else of_problems(self.ridge, problems)
+        return Blocks(of_problems(self.matrices, problems), ridge)

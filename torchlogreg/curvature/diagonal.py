@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
 import torch
 from torch import Tensor
 
+from torchlogreg.curvature.base import of_problems
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
 
+@dataclass(frozen=True, eq=False)
 class Diagonal:
-    r"""The exact diagonal of the Hessian: what the scales of the columns need.
+    r"""The diagonal of the Hessian: what the scales of the columns need.
 
-    It costs a pass over the data. As for :class:`~torchlogreg.curvature.Blocks`, the
-    inverse is restricted to the steps that sum to zero over the outputs:
+    As for :class:`~torchlogreg.curvature.Blocks`, steps sum to zero over the outputs:
     :math:`s_{rj} = (g_{rj} - \mu_j) / h_{rj}` with
     :math:`\mu_j = \sum_r (g_{rj} / h_{rj}) / \sum_r (1 / h_{rj})`.
     """
 
-    def __init__(self, objective: Objective, point: Point) -> None:
+    diagonal: Tensor
+    """Diagonal of every output, shape (1 or B, R, D)."""
+
+    @classmethod
+    def at(cls, objective: Objective, point: Point) -> Self:
+        """Return the exact diagonal at a point; it costs a pass over the data."""
         # Without coefficients all outputs of a row are alike.
         outputs = slice(None) if point.coef.any() else slice(1)
         weights = [part[:, outputs] for part in objective.row_curvature(point)]
-        pairs = zip(objective.blocks, weights, strict=True)
-        squares = torch.stack([block.squares(part.flatten(0, 1)) for block, part in pairs]).sum(0)
-        diagonal = squares.view(*weights[0].shape[:2], -1) + objective.penalty.strength
-        tiny = torch.finfo(diagonal.dtype).tiny
-        inverse = torch.where(diagonal > tiny, 1 / diagonal, 0)  # a column of zeros does not move
-        self.inverse = inverse.expand_as(point.coef)
-        """Inverse of every entry, shape (B, R, D)."""
-        total = self.inverse.sum(1, keepdim=True)
-        is_gauged = point.coef.shape[1] > 1
-        self.multiplier = torch.where(total > 0, 1 / total, 0) if is_gauged else None
-        """Inverse of the sum of the inverses, shape (B, 1, D)."""
+        (squares,) = objective.rows.sum(lambda b, w: (b.squares(w.flatten(0, 1)),), weights)
+        diagonal = squares.view(*weights[0].shape[:2], -1)
+        return cls(diagonal.expand(-1, point.coef.shape[1], -1))
 
-    def __call__(self, grad: Tensor) -> Tensor:
-        """Apply the inverse."""
-        step = self.inverse * grad
+    @cached_property
+    def inverse(self) -> Tensor:
+        """Inverse of every entry; 0 for a column of zeros, which does not move."""
+        tiny = torch.finfo(self.diagonal.dtype).tiny
+        return torch.where(self.diagonal > tiny, 1 / self.diagonal, 0)
+
+    @cached_property
+    def multiplier(self) -> Tensor | None:
+        """Inverse of the sum of the inverses, shape (1 or B, 1, D); None for a single output."""
+        if self.diagonal.shape[1] == 1:
+            return None
+        total = self.inverse.sum(1, keepdim=True)
+        return torch.where(total > 0, 1 / total, 0)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the numbers that it is made of."""
+        return self.diagonal.dtype
+
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v."""
+        return self.diagonal * v
+
+    def solve(self, g: Tensor) -> Tensor:
+        """A step s with H s = g that sums to zero over the outputs."""
+        step = self.inverse * g
         if self.multiplier is not None:
             step -= self.inverse * (self.multiplier * step.sum(1, keepdim=True))
         return step
+
+    def shifted(self, diagonal: Tensor) -> Diagonal:
+        """H plus a diagonal (B, 1, D) that is the same for every output."""
+        return Diagonal(self.diagonal + diagonal)
+
+    def take(self, problems: Sequence[int]) -> Diagonal:
+        """H of some of the problems."""
+        return Diagonal(of_problems(self.diagonal, problems))

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.row_sample import draw, joined, leverage, second_moments
+from torchlogreg.curvature.base import of_problems, with_ridge
+from torchlogreg.curvature.row_sample import draw, leverage, second_moments
 from torchlogreg.curvature.symmetric import invert_, set_diagonal_
 from torchlogreg.problem.objective import LEAST_CURVATURE, Objective
 from torchlogreg.problem.points import Point
+from torchlogreg.problem.rows import joined
 
 
+@dataclass(frozen=True, eq=False)
 class Kronecker:
     r"""One matrix over the outputs times one over the columns.
 
     :math:`H \approx A \otimes G`, with the mean A of the rows' R x R Hessians in eta, of trace
     one, and the second moments G of the columns, weighted by the traces of those Hessians. At
     zero coefficients, where all classes are alike, this is exact. Along the gauge A vanishes, and
-    the inverse is taken to vanish, too.
+    so do steps. The penalty is added to G, times the number of directions that A leaves.
 
     References
     ----------
@@ -25,48 +33,91 @@ class Kronecker:
        curvature, ICML 2015, of which this is the case of a single layer.
     """
 
-    damping = 1.0
+    outputs: Tensor
+    """A of every problem, shape (1 or B, R, R)."""
+
+    columns: Tensor
+    """G of every problem without ``ridge``, shape (1 or B, D, D)."""
+
+    ridge: Tensor | None = None
+    """What is added to the diagonal of H for every output, shape (1 or B, 1, D)."""
+
+    damping: float = 1.0
     """Added to the eigenvalues of A, in units of their mean: rare classes have next to none."""
 
-    def __init__(
-        self, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
-    ) -> None:
+    @classmethod
+    def sampled(
+        cls, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
+    ) -> Self:
+        """Estimate both matrices at a point from ``n_rows`` rows, or fewer."""
         B, R, D = point.coef.shape
         traces = [part.sum(1, keepdim=True) for part in objective.row_curvature(point)]
-        n_free = max(R - objective.family.outputs_compete, 1)  # R - 1 but for the gauge
-        strength = n_free * objective.penalty.strength
-        exact, score = leverage(objective, traces, strength, n_rows)
-        curvature = joined(traces).squeeze(1)
-        self.outputs = point.coef.new_empty(B, R, R)
-        """Pseudo-inverse of A, shape (B, R, R)."""
-        self.columns = point.coef.new_empty(B, D, D)
-        """Inverse of G and the penalty, shape (B, D, D)."""
+        exact, score = leverage(objective, traces, max(R - 1, 1) * objective.ridge, n_rows)
+        curvature, family = joined(traces).squeeze(1), objective.family
+        targets = joined([block.targets for block in objective.rows])
+        outputs, columns = point.coef.new_empty(B, R, R), point.coef.new_empty(B, D, D)
         for b in range(B):
             index, weight = draw(curvature[b], score[b, 0], n_rows, generator)
-            eta = joined([eta[b] for eta in point.eta])
-            row = objective.family.curvature(eta if index is None else eta[:, index])
-            trace = objective.family.curvature_diagonal(row).sum(0)
-            mean = objective.family.summed_hessian(row, weight / trace.clamp_min(LEAST_CURVATURE))
-            self.outputs[b] = self._invert_outputs(mean, n_free)
-            gram = second_moments(objective.blocks, index, weight, out=self.columns[b])
+            some = slice(None) if index is None else index
+            residual = joined([part[b : b + 1] for part in point.residual])[..., some]
+            rows = family.curvature(residual, targets[some])
+            trace = family.curvature_diagonal(rows).sum(1)
+            outputs[b] = family.summed_hessian(rows, weight / trace.clamp_min(LEAST_CURVATURE))[0]
+            columns[b] = second_moments(objective.rows, index, weight)
             if exact is not None:
-                set_diagonal_(gram, exact[b, 0])
-            gram.diagonal().add_(strength[b, 0])
-            invert_(gram)
+                set_diagonal_(columns[b], exact[b, 0])
+        total = outputs.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+        return cls(torch.where(total > 0, outputs / total, outputs), columns)
 
-    def _invert_outputs(self, mean: Tensor, n_free: int) -> Tensor:
-        """Pseudo-inverse of A, computed in float64 on the host: it is small."""
-        values, vectors = torch.linalg.eigh(mean.to("cpu", torch.float64))
-        if not values[-1] > 0:  # every row is saturated: there is no curvature to know
-            return torch.eye(len(values), dtype=mean.dtype, device=mean.device)
-        values = values.clamp_min(0) / values.sum()
-        is_flat = values < 1e-9
-        damped = (values + self.damping / n_free) / (1 + self.damping)
-        inverse = torch.where(is_flat, 0, 1 / damped)
-        outputs: Tensor = (vectors * inverse) @ vectors.T
-        return outputs.to(mean)
+    @property
+    def n_free(self) -> int:
+        """Number of directions that the gauge leaves to the outputs."""
+        return max(self.outputs.shape[-1] - 1, 1)
 
-    def __call__(self, grad: Tensor) -> Tensor:
-        """Apply the inverse."""
-        step: Tensor = self.outputs @ grad @ self.columns
-        return step
+    @cached_property
+    def inverse_outputs(self) -> Tensor:
+        """Pseudo-inverse of A (1 or B, R, R), computed in float64 on the host: it is small.
+
+        The identity where every row is saturated: there is no curvature to know.
+        """
+        values, vectors = torch.linalg.eigh(self.outputs.to("cpu", torch.float64))
+        largest = values[:, -1:]
+        values = values.clamp_min(0)
+        damped = (values + self.damping / self.n_free) / (1 + self.damping)
+        inverse = torch.where(values < 1e-9, 0, 1 / damped)
+        outputs = (vectors * inverse.unsqueeze(-2)) @ vectors.mT
+        identity = torch.eye(vectors.shape[-1], dtype=torch.float64, device="cpu")
+        return torch.where(largest.unsqueeze(-1) > 0, outputs, identity).to(self.outputs)
+
+    @cached_property
+    def inverse_columns(self) -> Tensor:
+        """Inverse of G and the penalty, shape (1 or B, D, D)."""
+        ridge = None if self.ridge is None else self.n_free * self.ridge.squeeze(1)
+        return invert_(with_ridge(self.columns, ridge))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the numbers that it is made of."""
+        return self.columns.dtype
+
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v, without damping."""
+        product = self.outputs @ v @ self.columns
+        return product if self.ridge is None else product.addcmul_(self.ridge, v)
+
+    def solve(self, g: Tensor) -> Tensor:
+        """A step s with H s = g, damped, and 0 along the gauge."""
+        return self.inverse_outputs @ g @ self.inverse_columns
+
+    def shifted(self, diagonal: Tensor) -> Kronecker:
+        """H plus a diagonal (B, 1, D) that is the same for every output."""
+        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
+
+    def take(self, problems: Sequence[int]) -> Kronecker:
+        """H of some of the problems."""
+        return replace(
+            self,
+            outputs=of_problems(self.outputs, problems),
+            columns=of_problems(self.columns, problems),
+            ridge=None if self.ridge is None else of_problems(self.ridge, problems),
+        )

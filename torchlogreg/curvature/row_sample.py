@@ -17,16 +17,11 @@ from torch import Tensor
 from torchlogreg.curvature.symmetric import add_lower_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import chunks
-from torchlogreg.problem.rows import RowBlock, by_block
-
-
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Join what the blocks have for their rows, without a copy of a single one."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+from torchlogreg.problem.rows import RowBlock, Rows, joined
 
 
 def leverage(
-    objective: Objective, weights: Sequence[Tensor], strength: Tensor, n_rows: int
+    objective: Objective, weights: Sequence[Tensor], ridge: Tensor, n_rows: int
 ) -> tuple[Tensor | None, Tensor]:
     """Diagonal of the Hessian's blocks, and what each row adds to it.
 
@@ -34,14 +29,13 @@ def leverage(
     entries, in units of them, (B, R, n), from the rows' weights (B, R, n). None and the weights
     if all rows are taken.
     """
-    weight = joined(weights)
-    if objective.n_rows <= n_rows:
+    weight, rows = joined(weights), objective.rows
+    if rows.n_rows <= n_rows:
         return None, weight
-    pairs = list(zip(objective.blocks, weights, strict=True))
-    squares = torch.stack([block.squares(part.flatten(0, 1)) for block, part in pairs]).sum(0)
+    (squares,) = rows.sum(lambda block, part: (block.squares(part.flatten(0, 1)),), weights)
     diagonal = squares.view(*weight.shape[:-1], -1)
-    scale = torch.where(diagonal > 0, 1 / (diagonal + strength), 0).flatten(0, 1)
-    norms = joined([block.square_norms(scale) for block, _ in pairs])
+    scale = torch.where(diagonal > 0, 1 / (diagonal + ridge), 0).flatten(0, 1)
+    norms = joined([block.square_norms(scale) for block in rows])
     return diagonal, norms.view_as(weight).mul_(weight)
 
 
@@ -62,25 +56,17 @@ def draw(
     return index, weight[index] / probability[index].clamp(max=1)
 
 
-def second_moments(
-    blocks: Sequence[RowBlock], index: Tensor | None, weight: Tensor, *, out: Tensor
-) -> Tensor:
-    """Weighted second moments (D, D) of the columns over some rows."""
-    out.zero_()
-    pieces: list[tuple[RowBlock, slice | Tensor]]
-    if index is None:
-        pieces = [(block, part) for block in blocks for part in chunks(block.n_rows, len(out))]
-    else:
-        pieces = [
-            (block, some[part])
-            for block, some in by_block(blocks, index)
-            for part in chunks(len(some), len(out))
-        ]
-    start = 0
-    for block, rows in pieces:
-        columns = block.design(rows)
-        part = weight[start : start + columns.shape[1]]
-        add_lower_(out, columns * part, columns.T)
-        start += columns.shape[1]
-    out.copy_(out.tril() + out.tril(-1).T)
-    return out
+def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
+    """Weighted second moments (D, D) of the columns over the rows of an index, or over all."""
+
+    def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
+        moments = weight.new_zeros(block.n_columns, block.n_columns)
+        for some in chunks(len(weight), block.n_columns, block.chunk_entries):
+            columns = block.design(some if index is None else index[some])
+            add_lower_(moments, columns * weight[some], columns.T)
+        return (moments,)
+
+    places = [None] * len(rows) if index is None else rows.locate(index)
+    sizes = [b.n_rows if i is None else len(i) for b, i in zip(rows, places, strict=True)]
+    (moments,) = rows.sum(part, places, weight.split(sizes))
+    return moments.copy_(moments.tril() + moments.tril(-1).T)

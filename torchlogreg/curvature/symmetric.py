@@ -1,4 +1,4 @@
-"""Symmetric matrices in place: sums of products, diagonals, inverses."""
+"""Symmetric matrices: sums of products, diagonals, factors, inverses."""
 
 from __future__ import annotations
 
@@ -32,26 +32,48 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     matrix.diagonal().copy_(exact)
 
 
-def invert_(matrices: Tensor) -> Tensor:
-    """Invert positive semi-definite matrices (..., D, D) in place, in units of their diagonal.
+def damped_cholesky(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Factorise positive semi-definite matrices (..., D, D) whose diagonal is positive.
 
-    A multiple of the diagonal of the size of the rounding errors is added, and raised until all
-    of them are positive definite.
+    A multiple of the diagonal of the size of the rounding errors is added, and raised for each
+    matrix until it is positive definite. The diagonal of ``matrices`` is left as it was.
+
+    Returns
+    -------
+    factor : Tensor of shape (..., D, D)
+        Lower Cholesky factors.
+    damping : Tensor of shape (...)
+        The multiples; infinity where none of up to ten helped, and the factor is of no use.
     """
-    resolution = torch.finfo(matrices.dtype)
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
-    largest = diagonal.amax(-1, keepdim=True) + resolution.tiny
+    original = diagonal.clone()
+    rounding = torch.finfo(diagonal.dtype).eps * matrices.shape[-1]
+    damping = torch.full_like(original[..., 0], rounding)
+    while True:
+        torch.mul(original, 1 + damping.unsqueeze(-1), out=diagonal)
+        factor, info = torch.linalg.cholesky_ex(matrices)
+        is_failed = info > 0
+        if not is_failed.any():
+            break
+        damping = torch.where(is_failed, 10 * damping, damping)
+        if (damping > 10).any():
+            damping = torch.where(is_failed, torch.inf, damping)
+            break
+    diagonal.copy_(original)
+    return factor, damping
+
+
+def invert_(matrices: Tensor) -> Tensor:
+    """Invert positive semi-definite matrices (..., D, D) in place, in units of their diagonal."""
+    tiny = torch.finfo(matrices.dtype).tiny
+    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    largest = diagonal.amax(-1, keepdim=True) + tiny
     # A column of zeros has no gradient either.
-    scale = torch.where(diagonal <= resolution.tiny, largest, diagonal).rsqrt()
+    scale = torch.where(diagonal <= tiny, largest, diagonal).rsqrt()
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
-    damping = resolution.eps * matrices.shape[-1]
-    while True:
-        diagonal.fill_(1 + damping)
-        factor, info = torch.linalg.cholesky_ex(matrices)
-        if damping > 1 or not info.any():
-            break
-        damping *= 10
+    diagonal.fill_(1)
+    factor, _ = damped_cholesky(matrices)
     torch.cholesky_inverse(factor, out=matrices)
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
@@ -63,6 +85,7 @@ def multiply(matrices: Tensor, vectors: Tensor) -> Tensor:
     if matrices.numel() < CHUNK_ENTRIES or matrices.device.type != "cpu":
         return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
     # On a CPU the batched product takes four times as long as one after the other.
+    matrices = matrices.expand(*vectors.shape, -1)
     pairs = zip(matrices.flatten(0, -3), vectors.flatten(0, -2), strict=True)
     products = [multiply_transposed(vector.unsqueeze(0), matrix) for matrix, vector in pairs]
     return torch.cat(products).view_as(vectors)

@@ -25,7 +25,7 @@ from torch.utils.data import (
 from torchlogreg.data.fingerprint import Fingerprint
 from torchlogreg.data.training_sets import Batch, TrainingSet
 from torchlogreg.data.validation import as_numpy, check_class_weights, encode_labels
-from torchlogreg.problem.data import DenseRows, Rows
+from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import family_of
 
 N_ITEMS = 32
@@ -204,7 +204,7 @@ class LoaderRows(TrainingSet):
         )
         return self._is_plain() and is_once
 
-    def sample(self) -> Rows:
+    def sample(self) -> DenseBlock:
         """Return the rows of the first batch."""
         rows, _ = self._rows(*_pair(self._first))
         return rows
@@ -249,7 +249,7 @@ class LoaderRows(TrainingSet):
             self._generator.manual_seed(self._seed * 2**20 + epoch)
         return iter(self.loader)
 
-    def _rows(self, features: Tensor, labels: Any) -> tuple[DenseRows, Tensor]:
+    def _rows(self, features: Tensor, labels: Any) -> tuple[DenseBlock, Tensor]:
         """Rows and class codes of a batch."""
         X = features.to(self.device, self.dtype).flatten(1)
         if X.shape[1] != self.n_features:
@@ -261,7 +261,7 @@ class LoaderRows(TrainingSet):
         codes = torch.from_numpy(codes_array)
         weight = torch.from_numpy(self._class_weight)[codes] / (self._mean_weight * len(X))
         codes = codes.to(self.device)
-        rows = DenseRows(
+        rows = DenseBlock(
             X,
             self.family.encode(codes, self.dtype),
             weight.to(self.device, self.dtype).unsqueeze(0),

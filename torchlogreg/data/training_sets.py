@@ -1,4 +1,4 @@
-"""Training sets, and the batches in which solvers read them: all rows at once, or a few at a time.
+"""Training sets in memory, and the mini-batches in which they are read.
 
 Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
@@ -15,9 +15,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from torchlogreg.data.fingerprint import Fingerprint
-from torchlogreg.problem.centring import centre_of, double
-from torchlogreg.problem.data import DenseRows, Rows, SparseRows
+from torchlogreg.problem.centring import Centre, centre_of, double
+from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import Family
+from torchlogreg.problem.penalties import Penalty, make_penalty
+from torchlogreg.problem.products import CHUNK_ENTRIES
+from torchlogreg.problem.rows import RowBlock, Rows
+from torchlogreg.problem.sparse import SparseBlock
 
 Batch = tuple[Any, Tensor]
 """Rows and their class codes."""
@@ -41,18 +45,37 @@ class TrainingSet(Dataset[Any]):
     family: Family
     """Loss of a row."""
 
+    fit_intercept: bool
+    """Whether the coefficients have a column for an intercept."""
+
     dtype: torch.dtype
     """Of what is computed from the rows."""
 
     device: torch.device
     """Where the rows are, or are brought to."""
 
+    def penalty(self, C: Any, l1_ratio: float = 0.0, weight_before: float = 0.0) -> Penalty:
+        """Return the penalty for these rows, and others before them of so much weight.
+
+        ``C``, scikit-learn's, is a number, or one for each of B problems.
+        """
+        C = torch.atleast_1d(torch.as_tensor(C, dtype=torch.float64, device="cpu"))
+        unit, weight_sum = self.weight_unit.cpu().double(), self.weight_sum.cpu().double()
+        penalty = make_penalty(
+            C * unit,
+            weight_sum + weight_before / unit,
+            self.n_features,
+            fit_intercept=self.fit_intercept,
+            l1_ratio=l1_ratio,
+        )
+        return penalty.on(self.device, double(self.device)).to(self.dtype)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Return a digest that tells this data from other data."""
 
     @abstractmethod
-    def sample(self) -> Rows:
+    def sample(self) -> RowBlock:
         """Return some of the rows, to learn of their scale."""
 
     @abstractmethod
@@ -71,15 +94,7 @@ class TrainingSet(Dataset[Any]):
         """
 
 
-SMALL_ENTRIES = 2**16
-"""Most entries of a dense X that is copied, with a column of ones for the intercept: where the
-time goes into the calls, that spares some."""
-
-CENTRED_ENTRIES = 2**20
-"""The same where the columns are centred, which takes some more calls without a copy."""
-
-
-class RowBlocks(TrainingSet):
+class ArrayRows(TrainingSet):
     """A training set in memory, as row blocks.
 
     Parameters
@@ -102,6 +117,13 @@ class RowBlocks(TrainingSet):
     is_centred : bool, default=False
         Whether the blocks are for the coefficients of centred columns. They are not without an
         intercept, nor where no column lies far from zero.
+    small_entries : int, default=2**16
+        Most entries of a dense block that is copied, with a column of ones for the intercept:
+        where the time goes into the calls, that spares some.
+    centred_entries : int, default=2**20
+        The same where the columns are centred, which takes some more calls without a copy.
+    chunk_entries : int, default=2**21
+        Most entries of a temporary matrix made from the rows.
     """
 
     def __init__(
@@ -111,9 +133,13 @@ class RowBlocks(TrainingSet):
         sample_weight: Tensor,
         family: Family,
         fit_intercept: bool = True,
+        *,
         block_size: int | None = None,
         index: Tensor | None = None,
         is_centred: bool = False,
+        small_entries: int = 2**16,
+        centred_entries: int = 2**20,
+        chunk_entries: int = CHUNK_ENTRIES,
     ) -> None:
         weight = torch.atleast_2d(sample_weight)
         self.weight_unit = weight.amax(-1)
@@ -129,28 +155,32 @@ class RowBlocks(TrainingSet):
         self.X = X
         self.codes = codes
         self.sample_weight = sample_weight
+        self.fit_intercept = fit_intercept
         self.index = index
         self.n_rows, self.n_features = X.shape
         is_dense = X.layout is torch.strided
         size = block_size if block_size and is_dense else max(self.n_rows, 1)
         parts = (X.split(size) if is_dense else (X,), targets.split(size), weight.split(size, -1))
-        kind = DenseRows if is_dense else SparseRows
-        blocks = [kind(*part, fit_intercept) for part in zip(*parts, strict=True)]
-        self.blocks: tuple[Rows, ...] = tuple(blocks)
-        self.centre = None
-        if is_centred and fit_intercept:
-            self.centre = centre_of(lambda n_rows: self.sample(n_rows).X)
-        self.blocks = tuple(self._prepared(block) for block in blocks)
+        kind = DenseBlock if is_dense else SparseBlock
+        blocks = [
+            kind(*part, fit_intercept, chunk_entries=chunk_entries)
+            for part in zip(*parts, strict=True)
+        ]
+        self.rows = Rows(tuple(blocks))
+        centre = centre_of(lambda n: self.sample(n).X) if is_centred and fit_intercept else None
+        most_entries = small_entries if centre is None else centred_entries
+        self.rows = Rows(
+            tuple(self._prepared(block, centre, most_entries) for block in blocks), centre
+        )
 
-    def _prepared(self, block: Rows) -> Rows:
+    def _prepared(self, block: RowBlock, centre: Centre | None, most_entries: int) -> RowBlock:
         """Centre and round a block; as a copy with a column of ones if it is small and dense."""
-        if self.centre is not None:
-            block = block.centred_on(self.centre)
-        most_entries = SMALL_ENTRIES if self.centre is None else CENTRED_ENTRIES
+        if centre is not None:
+            block = block.centred_on(centre)
         rows = block.to(self.dtype)
         if block.has_intercept and block.is_dense and block.n_entries <= most_entries:
             X = rows.design(slice(None)).T.contiguous()
-            rows = DenseRows(X, rows.targets, rows.weight)
+            rows = DenseBlock(X, rows.targets, rows.weight, chunk_entries=block.chunk_entries)
         return rows if self.dtype == block.weight.dtype else replace(rows, exact=block)
 
     def __len__(self) -> int:
@@ -167,19 +197,19 @@ class RowBlocks(TrainingSet):
 
     def mini_batches(self, batch_size: int, seed: int, epoch: int) -> ShuffledBatches:
         """Return the batches of an epoch: the rows in random order, some at a time."""
-        (rows,) = self.blocks
-        return ShuffledBatches(rows, self.codes, self.index, batch_size, seed, epoch)
+        (block,) = self.rows
+        return ShuffledBatches(block, self.codes, self.index, batch_size, seed, epoch)
 
-    def sample(self, n_rows: int = 1000) -> Rows:
+    def sample(self, n_rows: int = 1000) -> RowBlock:
         """Return about so many rows, evenly spread over those that have weight."""
-        rows = self.blocks[0]
+        rows = self.rows[0]
         index = torch.arange(len(rows), device=self.device)
         some = index[:: max(len(rows) // n_rows, 1)]
         some = some[rows.weight[:, some].amax(0) > 0]
         if 2 * len(some) < min(n_rows, len(rows)):  # the weight is on few rows
             index = index[rows.weight.amax(0) > 0]
             some = index[:: max(len(index) // n_rows, 1)]
-        return rows.take(some)
+        return rows.take_rows(some)
 
     def fingerprint(self) -> str:
         """Return a digest of features, labels and weights."""
@@ -187,23 +217,12 @@ class RowBlocks(TrainingSet):
         return str(Fingerprint().add(self.X, self.codes, self.sample_weight, index))
 
 
-class WholeBatch:
-    """Iterator whose epoch is a single batch: the training set itself."""
-
-    def __init__(self, dataset: RowBlocks) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the data set once."""
-        yield self.dataset, self.dataset.codes
-
-
 class ShuffledBatches:
     """Iterator over mini-batches in an order that is another one in every epoch.
 
     Parameters
     ----------
-    rows : Rows
+    rows : RowBlock
         All rows.
     codes : Tensor of shape (n,)
         Class codes.
@@ -219,7 +238,7 @@ class ShuffledBatches:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: RowBlock,
         codes: Tensor,
         index: Tensor | None,
         batch_size: int,
@@ -246,4 +265,4 @@ class ShuffledBatches:
         order = order.to(self.codes.device)
         order = order if self.index is None else self.index[order]
         for index in order.split(self.batch_size):
-            yield self.rows.take(index, self.n_rows / len(index)), self.codes[index]
+            yield self.rows.take_rows(index, self.n_rows / len(index)), self.codes[index]

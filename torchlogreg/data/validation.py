@@ -27,10 +27,6 @@ from sklearn.utils.validation import (
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-_BLOCK_ENTRIES = 2**22
-"""Most logits that are held at once in a prediction of labels."""
-
-
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 """What dense tensors may keep: they are read as float32."""
 
@@ -191,9 +187,9 @@ def check_features(estimator: BaseEstimator, X: Any) -> Any:
     )
 
 
-def feature_blocks(X: Any, n_outputs: int) -> Iterator[Any]:
-    """Cut validated features into blocks of rows whose logits take a bounded amount of memory."""
-    size = max(_BLOCK_ENTRIES // n_outputs, 1)
+def feature_blocks(X: Any, n_outputs: int, most_entries: int = 2**22) -> Iterator[Any]:
+    """Cut validated features into blocks of rows that have at most so many logits."""
+    size = max(most_entries // n_outputs, 1)
     if X.shape[0] <= size or (isinstance(X, Tensor) and X.layout is not torch.strided):
         yield X
     else:

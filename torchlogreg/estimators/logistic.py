@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from torchlogreg.data.training_sets import TrainingSet
-from torchlogreg.data.validation import check_training_data, outgoing
-from torchlogreg.estimators import training
-from torchlogreg.estimators.prediction import LogisticClassifierMixin
-from torchlogreg.estimators.rows import all_rows, from_arrays, from_loader
-from torchlogreg.estimators.solvers import SOLVERS, Solver, resolve, takes_batches
-from torchlogreg.nets import EpochHistory, LogisticNet
-from torchlogreg.nets.callbacks import check_callbacks
-from torchlogreg.problem.families import family_of
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+from torchlogreg.estimators.base import checks_parameters
+from torchlogreg.estimators.solvers import SOLVERS
+from torchlogreg.estimators.stream import StreamEstimator
 
 
-class _Decorator(Protocol):
-    """Returns a method of the same type, which the decorators of scikit-learn do not say."""
-
-    def __call__(self, method: _Method, /) -> _Method: ...
-
-
-_checks_parameters: _Decorator = _fit_context(prefer_skip_nested_validation=True)
-
-
-def _takes_batches(estimator: TorchLogisticRegression) -> bool:
-    """Whether there is a partial_fit; the error that hasattr takes for a no."""
-    if not takes_batches(estimator.solver):
-        raise AttributeError(
-            f"partial_fit is there for the mini-batch solvers only, not for "
-            f"solver={estimator.solver!r}. Use 'sgd', 'adam', 'adamw' or a class of torch.optim."
-        )
-    return True
-
-
-_for_batches: _Decorator = available_if(_takes_batches)
-
-
-class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
+class TorchLogisticRegression(StreamEstimator):
     r"""Logistic regression for scikit-learn, solved by PyTorch.
 
     Minimises the objective of :class:`sklearn.linear_model.LogisticRegression`,
@@ -269,7 +228,7 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         self.net_params = net_params
 
     # Within torch.inference_mode, parameters would not know of their changes.
-    @_checks_parameters
+    @checks_parameters
     @torch.inference_mode(False)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Fit the model.
@@ -310,192 +269,3 @@ class TorchLogisticRegression(LogisticClassifierMixin, BaseEstimator):
         """
         with self._unchanged_on_error():
             return self._fit(X, y, sample_weight, classes)
-
-    @_for_batches
-    @_checks_parameters
-    @torch.inference_mode(False)
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Make one pass over some more rows, from where the last call stopped.
-
-        Only with mini-batch solvers. The penalty is that of all rows given so far: ``C`` weighs
-        the sum of their losses, and a row that is given twice counts twice. Hold ``C`` against
-        the whole stream, not against a part of it.
-
-        Later calls heed new values of ``C``, ``l1_ratio``, ``lr`` and ``batch_size``; what else
-        the net was given (``callbacks``, ``net_params``, ``random_state``) stays as in the first.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features of these rows.
-        y : array-like or Tensor of shape (n,)
-            Their labels.
-        classes : array-like of shape (K,), default=None
-            All labels that will ever come; needed in the first call.
-        sample_weight : array-like or Tensor of shape (n,), default=None
-            Weights of the rows, non-negative; None for 1.
-
-        Returns
-        -------
-        self : TorchLogisticRegression
-            The estimator.
-
-        Raises
-        ------
-        ValueError
-            As for :meth:`fit`, and if a label is not among the classes. The estimator is then
-            left as it was.
-        """
-        with self._unchanged_on_error(self.__dict__.get("net_")):
-            return self._partial_fit(X, y, classes, sample_weight)
-
-    @contextmanager
-    def _unchanged_on_error(self, net: LogisticNet | None = None) -> Iterator[None]:
-        """Leave the estimator, and the net, as they were if anything is raised, Ctrl-C too."""
-        before = self.__dict__.copy()
-        state = None if net is None else training.state_of(net)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            if net is not None and state is not None:
-                training.restore(net, state)
-            raise
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
-        """Validate, train, and write the results once."""
-        is_tensor, valid_set = False, None
-        rows: TrainingSet
-        if isinstance(X, (Dataset, DataLoader)):
-            loaded = from_loader(self, X, y, sample_weight, classes)
-            rows, labels = loaded, loaded.classes
-            solver = self._resolve(len(labels), rows.n_rows, rows.n_features)
-            self.n_features_in_ = rows.n_features
-            self.__dict__.pop("feature_names_in_", None)
-        else:
-            if classes is not None:
-                raise ValueError(
-                    f"classes={classes!r} is for a data set or loader of torch; the classes of "
-                    "arrays are those in y."
-                )
-            data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-            labels, is_tensor = data.classes, data.is_tensor
-            solver = self._resolve(len(labels), *data.X.shape)
-            rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
-        with torch.autocast(rows.device.type, enabled=False):
-            net = training.make_net(self, solver, rows, len(labels), valid_set)
-            if self.warm_start and hasattr(self, "coef_"):
-                training.set_coef(net, self._starting_coef(labels, rows))
-            net.partial_fit(rows)
-        self.classes_ = labels
-        self._write(net, solver, is_tensor)
-        self.weight_seen_ = (rows.weight_unit * rows.weight_sum).item()
-        if (shortfall := net.shortfall()) is not None:
-            warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
-        return self
-
-    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
-        """Validate, train for an epoch, and write the results."""
-        self._check_partial(X)
-        is_first = _check_partial_fit_first_call(self, classes)
-        data = check_training_data(
-            self,
-            X,
-            y,
-            sample_weight,
-            self.class_weight,
-            self.device,
-            classes=self.classes_,
-            reset=is_first,
-        )
-        solver = self._resolve(len(self.classes_), *data.X.shape)
-        if not is_first:
-            data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
-        rows = all_rows(self, data)
-        weight_before = 0.0 if is_first else self.weight_seen_
-        weight_seen = weight_before + (rows.weight_unit * rows.weight_sum).item()
-        if not np.isfinite(weight_seen):
-            raise ValueError(
-                f"The sum of the weights seen so far, sample_weight included, is {weight_seen}. "
-                "Divide all weights by a constant, and multiply C by it."
-            )
-        with torch.autocast(rows.device.type, enabled=False):
-            net = None if is_first else training.net_to_go_on(self, solver)
-            if net is None:
-                net = training.make_net(self, solver, rows, len(self.classes_))
-            net.criterion_.penalty = training.make_penalty(self, rows, weight_before)
-            if not is_first:
-                training.set_coef(net, self._starting_coef(self.classes_, rows))
-            net.partial_fit(rows, epochs=1)
-        self._write(net, solver, data.is_tensor)
-        self.weight_seen_ = weight_seen
-        return self
-
-    def _check_partial(self, X: Any) -> None:
-        """Refuse what needs all rows at once."""
-        if isinstance(X, (Dataset, DataLoader)):
-            raise ValueError(
-                f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
-                "loader, or use fit."
-            )
-        if self.early_stopping:
-            raise ValueError(
-                "early_stopping=True: that is for fit, not for partial_fit, which sees a part."
-            )
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                f"class_weight={self.class_weight!r} needs all rows at once. Give partial_fit "
-                "the weights as a dict, such as those of compute_class_weight for a sample."
-            )
-        check_callbacks(self.callbacks, resumes=False)
-
-    @property
-    def history_(self) -> EpochHistory:
-        """One row an iteration or epoch, such as ``history_[-1, "train_loss"]``.
-
-        ``train_loss`` is the mean penalised loss after the iteration; of a mini-batch solver it
-        is the mean over the epoch's batches, each before its step. ``optimality`` is the gradient
-        norm; of an exact solver it is that of centred columns, where these lie far from zero,
-        until the last iteration is checked. ``step`` is the step length or learning rate,
-        ``seconds`` the time it took. With ``early_stopping`` there are also ``valid_loss`` and
-        ``valid_accuracy``, after the epoch on the rows held out. Callbacks may add more.
-        """
-        check_is_fitted(self, "net_")
-        return self.net_.history
-
-    def _resolve(self, n_classes: int, n_rows: int, n_features: int) -> Solver:
-        """Return the solver for data of that shape."""
-        n_outputs = family_of(n_classes).n_outputs(n_classes)
-        return resolve(self.solver, n_rows, n_outputs * (n_features + self.fit_intercept))
-
-    def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
-        """Write the results."""
-        coef = training.coef_of(net)
-        if not coef.isfinite().all():
-            raise ValueError(
-                f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
-                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
-            )
-        d = self.n_features_in_
-        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
-        self.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
-        self.intercept_ = outgoing(intercept.clone(), is_tensor)
-        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
-        self.optimality_ = net.optimality
-        self.suboptimality_ = net.suboptimality
-        self.solver_ = solver.name
-        self.net_ = net
-
-    def _starting_coef(self, labels: np.ndarray, rows: TrainingSet) -> Tensor:
-        """Coefficients (R, D) of the previous fit, for rows with these labels."""
-        n_outputs = rows.family.n_outputs(len(labels))
-        is_same = self.coef_.shape == (n_outputs, rows.n_features)
-        if not (is_same and np.array_equal(self.classes_, labels)):
-            raise ValueError(
-                f"warm_start=True needs the classes and features of the previous fit: it had "
-                f"the classes {self.classes_!r} and coef_ of shape {tuple(self.coef_.shape)}, "
-                f"now there are the classes {labels!r} and {rows.n_features} features. "
-                "Set warm_start=False or use a new estimator."
-            )
-        return self._coef(rows.device)[:, : rows.n_features + self.fit_intercept]

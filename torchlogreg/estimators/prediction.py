@@ -20,7 +20,8 @@ from torchlogreg.data.validation import (
     outgoing,
 )
 from torchlogreg.problem.families import family_of
-from torchlogreg.problem.modules import LogisticModule, linear_predictor, module_class
+from torchlogreg.problem.modules import LogisticModule, module_class
+from torchlogreg.problem.products import linear_predictor
 
 
 class LogisticClassifierMixin(ClassifierMixin):
@@ -50,7 +51,7 @@ class LogisticClassifierMixin(ClassifierMixin):
         Returns
         -------
         eta : ndarray or Tensor of shape (n,) or (n, K)
-            For two classes the logit of ``classes_[1]``, otherwise one logit a class.
+            For two classes the logit of ``classes_[1]``, otherwise one logit per class.
         """
         return self._predict(X, lambda family, eta: eta[0] if eta.shape[0] == 1 else eta)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from torchlogreg.curvature import sampled_inverse_hessian
-from torchlogreg.optim import LBFGS, NewtonCholesky
+from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ SOLVERS = {
             max_iter=1000,
             is_random=True,
             can_queue=True,
-            options={"preconditioner": sampled_inverse_hessian},
+            options={"preconditioner": SampledCurvature()},
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100),
         Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False),

@@ -1,22 +1,105 @@
-"""From the parameters of an estimator and its data to a skorch net."""
+"""From the parameters of an estimator and its data to a training set and a skorch net."""
 
 from __future__ import annotations
 
-import copy
 import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 
-from torchlogreg.data.training_sets import RowBlocks, TrainingSet
-from torchlogreg.estimators.rows import batch_size_of, seed_of
-from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
+from torchlogreg.data.loaders import LoaderRows
+from torchlogreg.data.training_sets import ArrayRows, TrainingSet
+from torchlogreg.data.validation import TrainingData, check_device
+from torchlogreg.estimators.solvers import BATCH_SIZE, QUEUED_ITERATIONS, Solver, takes_batches
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.nets.callbacks import check_callbacks
-from torchlogreg.problem.centring import double
+from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import module_class
-from torchlogreg.problem.penalties import L2, NoPenalty, elastic_net, l2_strength
+from torchlogreg.problem.penalties import Penalty
+from torchlogreg.problem.rows import select_rows
+
+
+def from_arrays(
+    estimator: Any, data: TrainingData, *, is_exact: bool
+) -> tuple[ArrayRows, ArrayRows | None]:
+    """Return the training set and, for early stopping, the rows held out.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than a batch has, or too few to hold out some.
+    """
+    n = data.X.shape[0]
+    if is_exact:
+        return all_rows(estimator, data, is_centred=True), None
+    if estimator.batch_size is not None and estimator.batch_size > n:
+        raise ValueError(
+            f"batch_size={estimator.batch_size} is larger than the number of rows, {n}. Use {n} "
+            "or fewer."
+        )
+    if not estimator.early_stopping:
+        return all_rows(estimator, data), None
+    device = data.X.device
+    train, valid = (torch.from_numpy(part) for part in _hold_out(estimator, data))
+    weight, index = data.sample_weight, valid.to(device)
+    for name, part in (("are held out", valid), ("are left to train on", train)):
+        if not weight[part].sum() > 0:
+            raise ValueError(
+                f"early_stopping=True: the rows that {name} have no weight. Drop rows whose "
+                "sample_weight is 0, or set early_stopping=False."
+            )
+    X, codes = select_rows(data.X, index), data.codes[index]
+    valid_set = all_rows(estimator, replace(data, X=X, codes=codes, sample_weight=weight[valid]))
+    data = replace(data, sample_weight=weight.clone().index_fill_(0, valid, 0))
+    return all_rows(estimator, data, index=train.to(device)), valid_set
+
+
+def all_rows(estimator: Any, data: TrainingData, **options: Any) -> ArrayRows:
+    """Return all of the rows as a training set."""
+    family = family_of(len(data.classes))
+    weight = data.sample_weight
+    return ArrayRows(data.X, data.codes, weight, family, estimator.fit_intercept, **options)
+
+
+def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: Any) -> LoaderRows:
+    """Return the training set of a data set or loader of torch.
+
+    Raises
+    ------
+    ValueError
+        If the solver does not read batches, or for what cannot be had with a loader.
+    """
+    kind = type(data).__name__
+    if not takes_batches(estimator.solver):
+        raise ValueError(
+            f"solver={estimator.solver!r} does not read a {kind} batch by batch. Use "
+            "solver='sgd' or 'adam', or pass arrays."
+        )
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"{name} must be None with a {kind}, whose items are pairs of features and label. "
+                "Pass arrays, or class_weight."
+            )
+    if estimator.early_stopping:
+        raise ValueError(
+            f"early_stopping=True cannot hold out rows of a {kind}. Set early_stopping=False, or "
+            "pass arrays."
+        )
+    return LoaderRows(
+        data,
+        classes=classes,
+        class_weight=estimator.class_weight,
+        batch_size=batch_size_of(estimator),
+        seed=seed_of(estimator),
+        device=check_device(estimator.device, torch.empty(0)),
+        fit_intercept=estimator.fit_intercept,
+        has_penalty=np.isfinite(estimator.C),
+    )
 
 
 def make_net(
@@ -24,7 +107,7 @@ def make_net(
     solver: Solver,
     rows: TrainingSet,
     n_classes: int,
-    valid_set: RowBlocks | None = None,
+    valid_set: ArrayRows | None = None,
 ) -> LogisticNet:
     """Translate scikit-learn's parameters into those of a skorch net, and initialise it.
 
@@ -38,7 +121,7 @@ def make_net(
         The data.
     n_classes : int
         Number K of classes.
-    valid_set : RowBlocks, optional
+    valid_set : ArrayRows, optional
         Rows held out.
 
     Raises
@@ -46,7 +129,7 @@ def make_net(
     ValueError
         If a parameter does not suit the solver or the data.
     """
-    penalty = make_penalty(estimator, rows)
+    penalty = rows.penalty(estimator.C, estimator.l1_ratio)
     callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
@@ -75,32 +158,6 @@ def make_net(
     return net
 
 
-def make_penalty(estimator: Any, rows: TrainingSet, weight_before: float = 0.0) -> L2:
-    """Return the penalty for these rows, and others before them of so much weight."""
-    C = estimator.C * rows.weight_unit
-    weight_sum = rows.weight_sum + weight_before / rows.weight_unit
-    strength = l2_strength(C, weight_sum, rows.n_features, estimator.fit_intercept)
-    strength = strength.to(rows.device, double(rows.device))
-    if math.isinf(estimator.C):
-        penalty: L2 = NoPenalty(strength)
-    else:
-        penalty = elastic_net(strength, estimator.l1_ratio)
-    return penalty.to(rows.dtype)
-
-
-def coef_of(net: LogisticNet) -> Tensor:
-    """Coefficients (R, D): those of the best epoch on the rows held out, or the last ones."""
-    best: Tensor | None = getattr(net, "best_coef_", None)
-    coef: Tensor = net.module_.coef.detach() if best is None else best
-    return coef[0]
-
-
-def set_coef(net: LogisticNet, coef: Tensor) -> None:
-    """Start the net at coefficients (R, D)."""
-    with torch.no_grad():
-        net.module_.coef.copy_(coef)
-
-
 def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     """Return the net of an estimator if its optimizer can go on, with what the user has changed.
 
@@ -119,24 +176,15 @@ def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     return net
 
 
-NetState = tuple[Tensor, dict[str, Any], int, dict[str, Any]]
-"""Coefficients, state of the optimizer, length of the history, and parameters of a net."""
+def batch_size_of(estimator: Any) -> int:
+    """Return the number of rows in a mini-batch."""
+    return BATCH_SIZE if estimator.batch_size is None else int(estimator.batch_size)
 
 
-def state_of(net: LogisticNet) -> NetState:
-    """Copy what a call of ``partial_fit`` changes."""
-    state = copy.deepcopy(net.optimizer_.state_dict())
-    parameters = {"lr": net.lr, "batch_size": net.batch_size}
-    return net.module_.coef.detach().clone(), state, len(net.history), parameters
-
-
-def restore(net: LogisticNet, state: NetState) -> None:
-    """Undo what has changed since :func:`state_of`."""
-    coef, optimizer_state, n_epochs, parameters = state
-    set_coef(net, coef)
-    net.optimizer_.load_state_dict(optimizer_state)
-    del net.history[n_epochs:]
-    net.__dict__.update(parameters)
+def seed_of(estimator: Any) -> int:
+    """Draw a seed from ``random_state``; None stands for the same one every time."""
+    random = check_random_state(0 if estimator.random_state is None else estimator.random_state)
+    return int(random.randint(2**31))
 
 
 def _exact_arguments(
@@ -164,7 +212,7 @@ def _exact_arguments(
 
 
 def _mini_batch_arguments(
-    estimator: Any, solver: Solver, rows: TrainingSet, penalty: L2
+    estimator: Any, solver: Solver, rows: TrainingSet, penalty: Penalty
 ) -> dict[str, Any]:
     """Return what only the mini-batch solvers take."""
     if estimator.lr is not None:
@@ -182,7 +230,7 @@ def _mini_batch_arguments(
     }
 
 
-def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
+def _safe_learning_rate(rows: TrainingSet, penalty: Penalty) -> float:
     r"""Return 1 / L, with a bound L for the smoothness of the expected loss of a row.
 
     A row's loss is smooth with the constant :math:`\sigma \lVert x \rVert^2`, where
@@ -193,10 +241,28 @@ def _safe_learning_rate(rows: TrainingSet, penalty: L2) -> float:
     ones = torch.ones(1, sample.n_columns, dtype=rows.dtype, device=rows.device)
     weight = sample.weight / sample.weight.sum()
     smoothness = rows.family.smoothness * (weight * sample.square_norms(ones)).sum()
-    bound = (smoothness + penalty.strength.max()).item()
+    bound = (smoothness + penalty.l2.max()).item()
     if not 0 < bound < math.inf:
         raise ValueError(
             f"lr=None: no learning rate follows from this data, whose rows have a curvature of "
             f"{bound} in {rows.dtype}. Scale the columns of X, or give lr."
         )
     return 1 / bound
+
+
+def _hold_out(estimator: Any, data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Split the rows for early stopping: index of those to train on and of those held out."""
+    try:
+        train, valid = train_test_split(
+            np.arange(data.X.shape[0]),
+            test_size=estimator.validation_fraction,
+            stratify=data.codes.cpu().numpy(),
+            random_state=seed_of(estimator),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={estimator.validation_fraction!r} "
+            f"cannot split the {data.X.shape[0]} rows: {error} "
+            "Change validation_fraction, or set early_stopping=False."
+        ) from error
+    return train, valid

@@ -2,21 +2,71 @@
 
 from __future__ import annotations
 
+import copy
 import dis
 import math
 import time
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import skorch
+import torch
 from skorch.callbacks import Callback
 from skorch.history import History
 from skorch.utils import to_tensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchlogreg.data.training_sets import TrainingSet
-from torchlogreg.nets.criterion import PenalizedLoss
+from torchlogreg.problem.families import Family
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.penalties import Penalty
+from torchlogreg.problem.points import Point
+from torchlogreg.problem.rows import Rows, joined
+
+
+class PenalizedLoss(nn.Module):
+    """The criterion of the nets: an objective that still lacks its rows.
+
+    Parameters
+    ----------
+    family : Family
+        Loss of a row.
+    penalty : Penalty
+        Penalty on the weights.
+    """
+
+    def __init__(self, family: Family, penalty: Penalty) -> None:
+        super().__init__()
+        self.family = family
+        self.penalty = penalty
+
+    def objective(self, rows: Rows, *, is_attended: bool = True) -> Objective:
+        """Return the objective of these rows."""
+        return Objective(rows, self.family, self.penalty, is_attended)
+
+    def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
+        """Mean loss of the logits (..., n, R) of a module, without the penalty."""
+        loss, _ = self.family.evaluate(eta.mT, self.family.encode(codes, eta.dtype))
+        return loss.mean()
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a call of ``partial_fit`` changes in a net."""
+
+    coef: Tensor
+    """Coefficients (B, R, D)."""
+
+    optimizer: dict[str, Any]
+    """State of the optimizer."""
+
+    n_epochs: int
+    """Length of the history."""
+
+    attributes: dict[str, Any]
+    """Parameters that the estimator may change."""
 
 
 class _Finished(Exception):  # noqa: N818
@@ -127,13 +177,40 @@ class LogisticNet(skorch.NeuralNet):
     ) -> LogisticNet:
         """Go on from where the parameters are; a user's Ctrl-C is raised at the end."""
         super().partial_fit(X, y, classes, **fit_params)
-        self.conclude()
+        self.conclude(X)
         if self.interrupt_ is not None:
             raise self.interrupt_
         return self
 
-    def conclude(self) -> None:
+    def conclude(self, rows: Any) -> None:
         """Do what is left to do after the callbacks; nothing by default."""
+
+    @property
+    def coef(self) -> Tensor:
+        """Coefficients (B, R, D) that training has found."""
+        coef: Tensor = self.module_.coef.detach()
+        return coef
+
+    def start_at(self, coef: Tensor) -> None:
+        """Begin at coefficients (B, R, D), or the same (R, D) for all problems."""
+        with torch.no_grad():
+            self.module_.coef.copy_(coef)
+
+    def snapshot(self) -> Snapshot:
+        """Copy what a call of ``partial_fit`` changes."""
+        return Snapshot(
+            self.module_.coef.detach().clone(),
+            copy.deepcopy(self.optimizer_.state_dict()),
+            len(self.history),
+            {"lr": self.lr, "batch_size": self.batch_size},
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Undo what has changed since :meth:`snapshot`."""
+        self.start_at(snapshot.coef)
+        self.optimizer_.load_state_dict(snapshot.optimizer)
+        del self.history[snapshot.n_epochs :]
+        self.__dict__.update(snapshot.attributes)
 
     def initialize_history(self) -> LogisticNet:
         """Begin with an empty history."""
@@ -165,7 +242,20 @@ class LogisticNet(skorch.NeuralNet):
         """Logits (n, R) of some rows."""
         x = to_tensor(x, device=self.device).to(self.module_.coef.dtype)
         eta: Tensor = self.module_(x, **fit_params)
-        return eta[0] if eta.ndim == 3 else eta  # of one problem
+        if eta.ndim == 2:
+            return eta
+        if len(eta) > 1:
+            raise ValueError(
+                f"The net was trained on {len(eta)} problems at once and predicts for one. Apply "
+                "module_, which gives the logits of all."
+            )
+        return eta[0]
+
+    def _logits(self, point: Point) -> Tensor | None:
+        """Logits (n, R) for the callbacks; None without these, or for many problems."""
+        if not self.callbacks_ or len(point.coef) > 1:
+            return None
+        return joined(point.eta)[0].mT
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, K) of the classes."""

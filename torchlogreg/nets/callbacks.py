@@ -217,8 +217,9 @@ class Checkpoint(Callback):
             for name, value in {**net.get_params(deep=False), **options}.items()
             if name not in FREE and not name.startswith(("callbacks", "criterion__", "module__"))
         }
-        l1 = getattr(penalty, "l1", torch.zeros_like(penalty.strength)).amax((-2, -1))
-        total = penalty.strength.amax((-2, -1)) + l1
+        l1 = torch.zeros_like(penalty.l2) if penalty.l1 is None else penalty.l1
+        l1 = l1.amax((-2, -1))
+        total = penalty.l2.amax((-2, -1)) + l1
         has_valid_set = getattr(net, "valid_set", None) is not None
         return {
             "C or the sum of the weights": total.tolist(),

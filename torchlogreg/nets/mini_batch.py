@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchlogreg.data.training_sets import RowBlocks, WholeBatch
-from torchlogreg.nets.base import LogisticNet
-from torchlogreg.nets.criterion import PenalizedLoss
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.nets.base import LogisticNet, PenalizedLoss
+from torchlogreg.problem.rows import Rows, joined
 
 
 class MiniBatchNet(LogisticNet):
@@ -30,7 +30,7 @@ class MiniBatchNet(LogisticNet):
         What an epoch must gain, in loss or accuracy; None for no such test.
     n_iter_no_change : int, default=5
         Epochs in a row without that gain after which training is finished.
-    valid_set : RowBlocks, default=None
+    valid_set : ArrayRows, default=None
         Rows held out; their accuracy then decides instead of the training loss.
     """
 
@@ -42,7 +42,7 @@ class MiniBatchNet(LogisticNet):
         seed: int = 0,
         tol: float | None = None,
         n_iter_no_change: int = 5,
-        valid_set: RowBlocks | None = None,
+        valid_set: ArrayRows | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, **kwargs)
@@ -76,8 +76,8 @@ class MiniBatchNet(LogisticNet):
         """Give out the training set in mini-batches, the rows held out as a whole."""
         if training:
             return dataset.mini_batches(self.batch_size, self.seed, len(self.history))
-        if isinstance(dataset, RowBlocks):
-            return WholeBatch(dataset)
+        if isinstance(dataset, ArrayRows):
+            return [(dataset, dataset.codes)]
         return super().get_iterator(dataset, training)
 
     def run_single_epoch(
@@ -101,7 +101,7 @@ class MiniBatchNet(LogisticNet):
             sizes = [batch["train_batch_size"] for batch in batches]
         else:
             steps = [(step_fn(batch, **fit_params)["loss"], len(batch[0])) for batch in iterator]
-            losses = torch.cat([loss for loss, _ in steps]).tolist() if steps else []
+            losses = torch.stack([loss for loss, _ in steps]).tolist() if steps else []
             sizes = [size for _, size in steps]
             self.history.record("train_batch_count", len(sizes))
         if not sizes:
@@ -119,14 +119,15 @@ class MiniBatchNet(LogisticNet):
         """Make one step of the optimizer."""
         rows, _ = batch
         coef = self.module_.coef
-        point = self.criterion_.objective([rows], is_attended=False).at(coef.detach())
+        objective = self.criterion_.objective(Rows((rows,)), is_attended=False)
+        point = objective.at(coef.detach())
         coef.grad = point.grad
         self._gradient += point.grad
         if self.callbacks_:
             parameters = list(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
         self.optimizer_.step()
-        return {"loss": point.value, "y_pred": point.eta[0][0].mT if self.callbacks_ else None}
+        return {"loss": point.value.sum(), "y_pred": self._logits(point)}
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the epoch, and those of a checkpoint, with the best one."""
@@ -142,36 +143,42 @@ class MiniBatchNet(LogisticNet):
         if self.valid_set is not None and gain > 0:
             self.best_coef_ = self.module_.coef.detach().clone()
 
-    def conclude(self) -> None:
+    @property
+    def coef(self) -> Tensor:
+        """Coefficients (B, R, D): those of the best epoch on the rows held out, or the last."""
+        best: Tensor | None = getattr(self, "best_coef_", None)
+        return super().coef if best is None else best
+
+    def conclude(self, rows: Any) -> None:
         """Forget the rows held out."""
         self.valid_set = None
 
     def shortfall(self) -> str | None:
         """Say that the loss has risen, or was still changing in the last epoch."""
         losses = [row["train_loss"] for row in self.history if "train_loss" in row]
+        failure = f"{type(self.optimizer_).__name__} failed to converge after {len(losses)} epochs"
         if losses and not losses[-1] <= 2 * losses[0] + 1:
             return (
-                f"The mean loss rose from {losses[0]:.3g} to {losses[-1]:.3g}: training diverges "
-                f"with lr={self.lr:g}. Use a smaller lr, or scale the columns of X "
+                f"{failure}: the mean loss rose from {losses[0]:.3g} to {losses[-1]:.3g}, training "
+                f"diverges with lr={self.lr:g}. Use a smaller lr, or scale the columns of X "
                 "(sklearn.preprocessing.StandardScaler)."
             )
         if self.tol is not None and self.is_out_of_epochs:
             return (
-                f"The loss still changed by more than tol={self.tol:g} after max_iter="
-                f"{self.max_epochs} epochs of {type(self.optimizer_).__name__}. Raise max_iter, "
-                "or set tol=None to make so many epochs and no warning."
+                f"{failure}: the loss still changed by more than tol={self.tol:g} in the last of "
+                f"max_iter={self.max_epochs}. Raise max_iter, or set tol=None to make so many "
+                "epochs and no warning."
             )
         return None
 
     def _validate(self, iterator: Any) -> None:
         """Record loss and accuracy on the rows held out."""
         ((dataset, codes),) = iterator
-        objective = self.criterion_.objective(dataset.blocks)
-        point = objective.at(self.module_.coef.detach())
-        right = self.criterion_.family.classify(torch.cat(list(point.eta), dim=-1)) == codes
-        weight = torch.cat([block.weight for block in dataset.blocks], dim=-1)
+        point = self.criterion_.objective(dataset.rows).at(self.module_.coef.detach())
+        right = self.criterion_.family.classify(joined(point.eta)) == codes
+        accuracy = (right * dataset.rows.weight).sum(-1)
         self.history.record("valid_loss", float(point.value.sum()))
-        self.history.record("valid_accuracy", (right * weight).sum().item())
+        self.history.record("valid_accuracy", accuracy.mean().item())
 
     def _check_loss(self, loss: float) -> None:
         """Say so if training has diverged."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.optim.protocol import Line, Trial
+from torchlogreg.problem.line import Line
+from torchlogreg.problem.points import Trial
 
 C1 = 1e-4
 """Constant of sufficient decrease."""
@@ -18,7 +19,9 @@ C1 = 1e-4
 def wolfe_search(
     line: Line, first_step: float, *, c1: float = C1, c2: float = 0.9, max_trials: int = 40
 ) -> Trial:
-    """Find step lengths that satisfy the strong Wolfe conditions, for B lines in lockstep.
+    """Find step lengths that satisfy the strong Wolfe conditions, for B lines at once.
+
+    A line whose trial is accepted takes no part in the trials of the others.
 
     Parameters
     ----------
@@ -54,14 +57,24 @@ def wolfe_search(
         _Search(value, slope, first_step, c1, c2, rounding=4 * line.resolution * abs(value))
         for value, slope in zip(line.origin.value.tolist(), line.slope.tolist(), strict=True)
     ]
-    for _ in range(max_trials):
-        trial = line.at(np.array([search.step for search in searches]))
-        numbers = zip(searches, trial.value.tolist(), trial.slope.tolist(), strict=True)
-        for search, value, slope in numbers:
-            search.judge(value, slope)
-        if all(search.is_accepted for search in searches):
-            return trial
-    return line.at(np.array([s.step if s.is_accepted else s.low for s in searches]))
+    left, part = list(range(len(searches))), line
+    found: Trial | None = None
+    for n_trials in range(max_trials + 1):
+        is_last = n_trials == max_trials
+        steps = [searches[i].low if is_last else searches[i].step for i in left]
+        trial = part.at(np.array(steps))
+        found = trial if found is None or len(left) == len(searches) else found.put(left, trial)
+        if is_last:
+            break
+        for i, value, slope in zip(left, trial.value.tolist(), trial.slope.tolist(), strict=True):
+            searches[i].judge(value, slope)
+        going = [i for i in left if not searches[i].is_accepted]
+        if not going:
+            break
+        if len(going) < len(left):
+            left, part = going, line.take(going)
+    assert found is not None
+    return found
 
 
 def secant_search(

@@ -30,11 +30,14 @@ class Family(Protocol):
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn class codes 0..K-1 of shape (n,) into the targets of the other methods."""
 
-    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood (B, n) of each row and its gradient (B, R, n) in eta."""
 
-    def curvature(self, eta: Tensor) -> Tensor:
-        """The vector c (B, R, n) that determines each row's Hessian, computed once."""
+    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
+        """The vector c (B, R, n) that determines each row's Hessian, from the gradient in eta.
+
+        No exponential is computed again, and nothing else is kept in memory for it.
+        """
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         """Product (B, R, n) of each row's R x R Hessian in eta with the vectors v."""
@@ -43,10 +46,7 @@ class Family(Protocol):
         """Diagonal (B, R, n) of each row's R x R Hessian in eta."""
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
-        """Weighted sum (R, R) of the rows' Hessians in eta, from (R, n) and (n,)."""
-
-    def fix_gauge(self, coef: Tensor) -> Tensor:
-        """The coefficients (..., R, D) of smallest norm with the same probabilities."""
+        """Weighted sum (B, R, R) of the rows' Hessians in eta, from (B, R, n) and (1 or B, n)."""
 
     def classify(self, eta: Tensor) -> Tensor:
         """Code (..., n) of the most probable class."""
@@ -76,16 +76,17 @@ class Bernoulli:
         """Signs -1 and +1, shape (n,)."""
         return codes.to(dtype).mul_(2).sub_(1)
 
-    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         r"""Loss :math:`\log(1 + e^{-m})` and residual :math:`\mp\sigma(-m)`."""
         minus = (eta * targets).neg_()
         # Beyond the threshold softplus is the identity in any floating-point precision.
         loss = F.softplus(minus, threshold=50).squeeze(-2)
         return loss, torch.sigmoid(minus).mul_(targets).neg_()
 
-    def curvature(self, eta: Tensor) -> Tensor:
-        r"""Variance :math:`\sigma(\eta)\,\sigma(-\eta)` of each row."""
-        return torch.sigmoid(eta) * torch.sigmoid(-eta)
+    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
+        r"""Variance :math:`q (1 - q)`, with the size :math:`q = \sigma(-m)` of the residual."""
+        wrong = residual.abs()
+        return wrong - wrong.square()
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
@@ -96,12 +97,8 @@ class Bernoulli:
         return curvature
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
-        """Sum of numbers, as a matrix (1, 1)."""
-        return (curvature @ weight).unsqueeze(-1)
-
-    def fix_gauge(self, coef: Tensor) -> Tensor:
-        """One logit is identified: nothing to do."""
-        return coef
+        """Sum of numbers, as matrices (B, 1, 1)."""
+        return curvature @ weight.unsqueeze(-1)
 
     def classify(self, eta: Tensor) -> Tensor:
         """The second class if its logit is positive."""
@@ -127,14 +124,14 @@ class Categorical:
     smoothness = 0.5
 
     def n_outputs(self, n_classes: int) -> int:
-        """One logit a class."""
+        """One logit per class."""
         return n_classes
 
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """Class codes as an index, shape (n,)."""
         return codes.to(torch.int64)
 
-    def loss_and_residual(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         r"""Loss :math:`-\log p_y` and residual :math:`p - e_y`."""
         index = targets.expand(*eta.shape[:-2], 1, -1)
         log_proba = torch.log_softmax(eta, dim=-2)
@@ -142,9 +139,10 @@ class Categorical:
         proba = log_proba.exp_()
         return loss, proba.scatter_(-2, index, -1.0, reduce="add")
 
-    def curvature(self, eta: Tensor) -> Tensor:
-        """The probabilities p."""
-        return self.proba(eta)
+    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
+        r"""The probabilities p, which are the residual :math:`+ e_y`."""
+        index = targets.expand(*residual.shape[:-2], 1, -1)
+        return residual.scatter(-2, index, 1.0, reduce="add")
 
     def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
         r"""Product with :math:`\mathrm{diag}(p) - p p^\top`."""
@@ -157,12 +155,8 @@ class Categorical:
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
         r"""Sum of :math:`\mathrm{diag}(p) - p p^\top`."""
-        weighted = curvature * weight
-        return torch.diag(weighted.sum(-1)) - weighted @ curvature.T
-
-    def fix_gauge(self, coef: Tensor) -> Tensor:
-        """Centre the coefficients over the classes."""
-        return coef - coef.mean(-2, keepdim=True)
+        weighted = curvature * weight.unsqueeze(-2)
+        return torch.diag_embed(weighted.sum(-1)) - weighted @ curvature.mT
 
     def classify(self, eta: Tensor) -> Tensor:
         """The class of the largest logit."""

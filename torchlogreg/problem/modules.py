@@ -5,33 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
-    r"""Compute the logits :math:`\eta = X W^\top + c` of one or of many problems.
-
-    Parameters
-    ----------
-    X : Tensor of shape (n, d)
-        Features, dense or CSR.
-    coef : Tensor of shape (..., R, d) or (..., R, d + 1)
-        Weights, followed by the intercept in the last column if there is one.
-
-    Returns
-    -------
-    eta : Tensor of shape (..., R, n)
-        All problems come out of a single product: B thin products would each read X anew. The
-        rows are last, so that what is done for each row runs over contiguous memory.
-    """
-    n, d = X.shape
-    *batch, R, _ = coef.shape
-    weights = coef[..., :d].reshape(-1, d)
-    if coef.shape[-1] == d:
-        eta = X @ weights.T
-    elif X.layout is torch.strided:
-        eta = torch.addmm(coef[..., d].reshape(-1), X, weights.T)
-    else:
-        eta = X @ weights.T + coef[..., d].reshape(-1)
-    return eta.T.contiguous().view(*batch, R, n)
+from torchlogreg.problem.products import linear_predictor
 
 
 class LogisticModule(nn.Module):
@@ -140,7 +114,7 @@ class BinaryLogistic(LogisticModule):
 
 
 class MultinomialLogistic(LogisticModule):
-    """Multinomial logistic regression: one logit a class.
+    """Multinomial logistic regression: one logit per class.
 
     Use with :class:`torch.nn.CrossEntropyLoss`; the softmax of the output over its last axis
     gives the class probabilities.

@@ -1,105 +1,123 @@
-"""Penalties: functions of the coefficients that are added to the mean loss.
+"""The penalty on the weights: a function of the coefficients that is added to the mean loss.
 
 Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class L2:
-    r"""Ridge penalty :math:`\tfrac{1}{2} \sum_{rj} \lambda_{bj} W_{brj}^2`.
+class Penalty:
+    r"""Elastic net :math:`\sum_{rj} \tfrac{1}{2} \lambda_{bj} W_{brj}^2 + \mu_{bj} |W_{brj}|`.
 
     Parameters
     ----------
-    strength : Tensor of shape (B, 1, D)
+    l2 : Tensor of shape (B, 1, D)
         :math:`\lambda_{bj} \ge 0` of every column, on the scale of the mean loss; 0 for the
         intercept, which is never penalised.
-    unrounded : Tensor of shape (B, 1, D), optional
-        The strength in a wider dtype, from which that in another dtype follows.
+    l1 : Tensor of shape (B, 1, D), optional
+        :math:`\mu_{bj} \ge 0`, likewise; None for the ridge penalty, which is smooth.
+    is_zero : bool, default=False
+        Whether there is no penalty at all, which spares its arithmetic.
+    unrounded : Penalty, optional
+        The same in a wider dtype, from which that in another dtype follows.
     """
 
-    strength: Tensor
-    unrounded: Tensor | None = field(default=None, kw_only=True)
+    l2: Tensor
+    l1: Tensor | None = None
+    is_zero: bool = False
+    unrounded: Penalty | None = field(default=None, kw_only=True, repr=False)
 
-    def to(self, dtype: torch.dtype) -> Self:
+    def to(self, dtype: torch.dtype) -> Penalty:
         """Return the same penalty in another dtype."""
-        source = self.strength if self.unrounded is None else self.unrounded
-        return replace(self, strength=source.to(dtype), unrounded=source)
+        source = self.unrounded or self
+        l1 = None if source.l1 is None else source.l1.to(dtype)
+        return replace(source, l2=source.l2.to(dtype), l1=l1, unrounded=source)
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> Penalty:
+        """Return the same penalty on a device, in a dtype from which others will follow."""
+        l1 = None if self.l1 is None else self.l1.to(device, dtype)
+        return Penalty(self.l2.to(device, dtype), l1, self.is_zero)
+
+    def take(self, problems: Sequence[int]) -> Penalty:
+        """Return the penalty of some of the problems."""
+        l1 = None if self.l1 is None else self.l1[problems]
+        unrounded = None if self.unrounded is None else self.unrounded.take(problems)
+        return replace(self, l2=self.l2[problems], l1=l1, unrounded=unrounded)
 
     def value(self, coef: Tensor) -> Tensor:
         """Penalty of each problem, shape (B,)."""
-        return 0.5 * (self.gradient(coef) * coef).sum((-2, -1))
+        if self.is_zero:
+            return coef.new_zeros(len(coef))
+        value = 0.5 * (self.smooth_gradient(coef) * coef).sum((-2, -1))
+        return value if self.l1 is None else value + (self.l1 * coef.abs()).sum((-2, -1))
 
-    def gradient(self, coef: Tensor) -> Tensor:
-        """Gradient (B, R, D); it is linear, and so the penalty's Hessian applied to ``coef``."""
-        return self.strength * coef
-
-    def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
-        """Add the gradient at ``coef`` to another one, in place."""
-        return gradient.addcmul_(self.strength, coef)
-
-
-class NoPenalty(L2):
-    """The ridge penalty with a strength of zero, which spares its arithmetic."""
-
-    def value(self, coef: Tensor) -> Tensor:
-        """Nothing for each problem, shape (B,)."""
-        return coef.new_zeros(len(coef))
+    def smooth_gradient(self, coef: Tensor) -> Tensor:
+        """Gradient (B, R, D) of the ridge part: linear, and so its Hessian applied to ``coef``."""
+        return self.l2 * coef
 
     def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
-        """Add nothing."""
-        return gradient
+        """Add the gradient at ``coef`` to another one, in place.
+
+        Of the absolute value, which has none at 0, that is 0 there: enough for stochastic gradients
+        but not for exact solvers.
+        """
+        if self.is_zero:
+            return gradient
+        gradient.addcmul_(self.l2, coef)
+        return gradient if self.l1 is None else gradient.addcmul_(self.l1, coef.sign())
+
+    def prox(self, coef: Tensor, step: Tensor) -> Tensor:
+        r"""Minimise :math:`\tfrac{1}{2} \lVert W - coef \rVert^2 / step` plus the penalty over W.
+
+        ``step`` is broadcast against ``coef``. The coefficients are shrunk towards zero, and those
+        for which the absolute value weighs more than what lies beyond stay at it.
+
+        References
+        ----------
+        .. [1] Parikh & Boyd, Proximal Algorithms, 2014, Section 6.5.2.
+        """
+        if self.l1 is not None:
+            coef = torch.nn.functional.relu(coef.abs() - step * self.l1) * coef.sign()
+        return coef / (1 + step * self.l2)
+
+    def distance(self, smooth_gradient: Tensor, coef: Tensor) -> Tensor:
+        r"""Distance of every entry from the condition of a minimum, shape (B, R, D).
+
+        With the gradient g of all that is smooth, ridge part included, that is the distance of -g
+        from the subdifferential of :math:`\mu |W|`: \|g\| without such a part.
+        """
+        if self.l1 is None:
+            return smooth_gradient.abs()
+        at_zero = torch.nn.functional.relu(smooth_gradient.abs() - self.l1)
+        elsewhere = (smooth_gradient + self.l1 * coef.sign()).abs()
+        return torch.where(coef == 0, at_zero, elsewhere)
+
+    def fix_gauge(self, coef: Tensor) -> Tensor:
+        """Of all coefficients with the same probabilities, those with the lowest ridge penalty.
+
+        They are centred over the outputs. Columns with a penalty on the absolute value are left
+        alone: their minimum is elsewhere.
+        """
+        centred = coef - coef.mean(-2, keepdim=True)
+        return centred if self.l1 is None else torch.where(self.l1 == 0, centred, coef)
 
 
-@dataclass(frozen=True, eq=False)
-class ElasticNet(L2):
-    r"""Ridge penalty plus :math:`\sum_{rj} \lambda^{(1)}_{bj} |W_{brj}|`.
-
-    It has a gradient almost everywhere, which is enough for stochastic gradients but not for the
-    exact solvers.
-
-    Parameters
-    ----------
-    strength : Tensor of shape (B, 1, D)
-        As for :class:`L2`.
-    l1 : Tensor of shape (B, 1, D)
-        :math:`\lambda^{(1)}_{bj} \ge 0` of every column; 0 for the intercept.
-    """
-
-    l1: Tensor
-
-    def to(self, dtype: torch.dtype) -> Self:
-        """Return the same penalty in another dtype."""
-        return replace(super().to(dtype), l1=self.l1.to(dtype))
-
-    def value(self, coef: Tensor) -> Tensor:
-        """Penalty of each problem, shape (B,)."""
-        return super().value(coef) + (self.l1 * coef.abs()).sum((-2, -1))
-
-    def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
-        """Add the gradient at ``coef`` to another one, in place: 0 where a coefficient is 0."""
-        return super().add_gradient_(gradient, coef).addcmul_(self.l1, coef.sign())
-
-
-def elastic_net(strength: Tensor, l1_ratio: float) -> L2:
-    """Split the strength of a penalty (B, 1, D) into those of its two parts.
-
-    ``l1_ratio`` is scikit-learn's: the part of the strength that goes to the absolute values.
-    """
-    if l1_ratio == 0:
-        return L2(strength)
-    return ElasticNet((1 - l1_ratio) * strength, l1_ratio * strength)
-
-
-def l2_strength(C: Tensor, weight_sum: Tensor, n_features: int, fit_intercept: bool) -> Tensor:
-    """Translate scikit-learn's ``C`` to the scale of the mean loss.
+def make_penalty(
+    C: Tensor,
+    weight_sum: Tensor,
+    n_features: int,
+    *,
+    fit_intercept: bool,
+    l1_ratio: float = 0.0,
+) -> Penalty:
+    """Translate scikit-learn's ``C`` and ``l1_ratio`` to the scale of the mean loss.
 
     Parameters
     ----------
@@ -111,12 +129,17 @@ def l2_strength(C: Tensor, weight_sum: Tensor, n_features: int, fit_intercept: b
         Number d of columns of X.
     fit_intercept : bool
         Whether another column, for the intercept, follows.
+    l1_ratio : float, default=0.0
+        The part of the strength that goes to the absolute values.
 
     Returns
     -------
-    strength : Tensor of shape (B, 1, D)
-        1 / (C S) for the columns of X: dividing scikit-learn's objective by C S leaves the
-        minimiser where it is. 0 for the intercept.
+    penalty : Penalty
+        With the strength 1 / (C S): dividing scikit-learn's objective by C S leaves the minimiser
+        where it is.
     """
-    strength = (1.0 / (C * weight_sum)).to(C.dtype)[:, None, None].expand(-1, 1, n_features)
-    return torch.nn.functional.pad(strength, (0, int(fit_intercept)))
+    strength = (1.0 / (C * weight_sum))[:, None, None].expand(-1, 1, n_features)
+    strength = torch.nn.functional.pad(strength, (0, int(fit_intercept)))
+    l1 = None if l1_ratio == 0 else l1_ratio * strength
+    is_zero = bool(torch.isinf(C).all())
+    return Penalty((1 - l1_ratio) * strength, None if is_zero else l1, is_zero)

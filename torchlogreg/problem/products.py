@@ -19,14 +19,38 @@ _ONEDNN_ENTRIES = 2**17
 """Fewest entries of the large matrix for which setting up a oneDNN kernel pays."""
 
 
-def chunks(n_rows: int, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
-    """Split rows so that a temporary matrix of one chunk has so many entries at most.
-
-    ``CHUNK_ENTRIES`` by default.
-    """
-    size = max((most_entries or CHUNK_ENTRIES) // max(entries_per_row, 1), 1)
+def chunks(n_rows: int, entries_per_row: int, most_entries: int = CHUNK_ENTRIES) -> Iterator[slice]:
+    """Split rows so that a temporary matrix of one chunk has at most so many entries."""
+    size = max(most_entries // max(entries_per_row, 1), 1)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
+
+
+def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
+    r"""Compute the logits :math:`\eta = X W^\top + c` of one or of many problems.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        Features, dense or CSR.
+    coef : Tensor of shape (..., R, d) or (..., R, d + 1)
+        Weights, followed by the intercept in the last column if there is one.
+
+    Returns
+    -------
+    eta : Tensor of shape (..., R, n)
+        All problems come out of a single product: B thin products would each read X anew. The
+        rows are last, so that what is done for each row runs over contiguous memory.
+    """
+    n, d = X.shape
+    thin = coef.reshape(-1, coef.shape[-1])
+    if X.layout is torch.strided:
+        eta = multiply_transposed(thin[:, :d], X)
+    else:
+        eta = (X @ thin[:, :d].T).T.contiguous()
+    if thin.shape[1] > d:
+        eta = eta.add_(thin[:, d:])
+    return eta.view(*coef.shape[:-1], n)
 
 
 def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
@@ -35,7 +59,7 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     Parameters
     ----------
     thin : Tensor of shape (R, k)
-        One row a linear predictor.
+        One row per linear predictor.
     large : Tensor of shape (m, k)
         The features X (n, d), or their transpose; of the same dtype, or of another one that
         :func:`is_multipliable` allows.
@@ -69,13 +93,15 @@ def is_multipliable(large: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _suits_onednn(thin: Tensor, large: Tensor) -> bool:
-    """Whether oneDNN has a kernel for these matrices that pays."""
+    """Whether oneDNN has a kernel for these matrices that pays. It knows no gradients."""
     return bool(
         large.numel() >= _ONEDNN_ENTRIES
         and large.dtype == torch.float32
         and large.device.type == "cpu"
         and (large.is_contiguous() or large.T.is_contiguous())
         and torch.backends.mkldnn.enabled
+        and not (torch.is_grad_enabled() and (thin.requires_grad or large.requires_grad))
+        and not torch.compiler.is_compiling()
         and _has_onednn_kernel()
     )
 

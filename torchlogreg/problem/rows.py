@@ -1,78 +1,281 @@
-"""What the objective asks of the data: rows, block by block.
+"""Rows of a feature matrix, cut into blocks, and the one place in which blocks are added up.
 
 Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.centring import Centre
+from torchlogreg.problem.products import CHUNK_ENTRIES, chunks
 
-class RowBlock(Protocol):
-    """Some rows of the data; what the objective asks of them."""
 
-    @property
-    def targets(self) -> Tensor:
-        """Targets (n,) of these rows."""
+@dataclass(frozen=True, eq=False)
+class RowBlock(ABC):
+    """Some rows of a feature matrix with their targets and weights.
 
-    @property
-    def weight(self) -> Tensor:
-        """Weights (1 or B, n) of these rows; over all blocks they sum to one."""
+    The dtype of the weights is that of all results.
+    """
+
+    X: Tensor
+    """Features (n, d)."""
+
+    targets: Tensor
+    """Targets (n,)."""
+
+    weight: Tensor
+    """Row weights (1 or B, n)."""
+
+    has_intercept: bool = False
+    """Whether the coefficients have one column more than X, for an intercept."""
+
+    centre: Centre | None = None
+    """What is taken from every row of X, if the coefficients are those of centred columns."""
+
+    exact: RowBlock | None = None
+    """The same rows as they were given, where X or the weights have been rounded."""
+
+    chunk_entries: int = CHUNK_ENTRIES
+    """Most entries of a temporary matrix made from rows of X: they are taken in chunks."""
 
     @property
     def n_rows(self) -> int:
         """Number n of rows."""
+        return self.X.shape[0]
 
     @property
     def n_columns(self) -> int:
         """Number D of coefficients for each output."""
+        return self.X.shape[1] + self.has_intercept
 
     @property
     def n_entries(self) -> int:
         """Number of stored entries of X."""
+        return self.X.numel() if self.is_dense else self.X.values().numel()
 
     @property
     def is_dense(self) -> bool:
         """Whether X is dense."""
+        return self.X.layout is torch.strided
 
+    @abstractmethod
     def predictor(self, coef: Tensor) -> Tensor:
-        """Linear predictor (B, R, n) for coefficients (B, R, D)."""
+        """Linear predictor (B, R, n)."""
 
+    @abstractmethod
     def adjoint(self, residual: Tensor) -> Tensor:
-        """Residual times the columns, of each problem: (B, R, n) to (B, R, D)."""
+        """Residual times the columns: (B, R, n) to (B, R, D)."""
 
+    @abstractmethod
     def squares(self, weight: Tensor) -> Tensor:
-        """Weights times the squares of the columns: (R, n) to (R, D)."""
+        """Weights (R, n) times the squares of the columns, shape (R, D)."""
 
+    @abstractmethod
     def square_norms(self, scale: Tensor) -> Tensor:
         """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
 
-    def design(self, rows: slice | Tensor) -> Tensor:
-        """Dense columns (D, m) of m rows, given as a slice or by index."""
+    def take(self, problems: Sequence[int]) -> Self:
+        """Return the same rows for some of the problems."""
+        if len(self.weight) == 1:
+            return self
+        exact = None if self.exact is None else self.exact.take(problems)
+        return self._replaced(weight=self.weight[problems], exact=exact)
 
-    def take(self, index: Tensor) -> RowBlock:
-        """Copy the rows of that index, with their weights as they are."""
+    def take_rows(self, index: Tensor, factor: float = 1.0) -> Self:
+        """Copy the rows of that index, with their weights times a factor."""
+        weight = self.weight.index_select(1, index)
+        weight = weight if factor == 1 else weight.mul_(factor)
+        X, targets = select_rows(self.X, index), self.targets.index_select(0, index)
+        return type(self)(
+            X, targets, weight, self.has_intercept, self.centre, chunk_entries=self.chunk_entries
+        )
 
-    def reweight(self, factor: Tensor) -> RowBlock:
+    def reweight(self, factor: Tensor) -> Self:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
+        return self._replaced(weight=self.weight * factor.unsqueeze(-1), exact=None)
 
-    def to(self, dtype: torch.dtype) -> RowBlock:
+    def __len__(self) -> int:
+        """Return the number n of rows."""
+        return self.n_rows
+
+    def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype."""
+        targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets
+        return self._replaced(targets=targets, weight=self.weight.to(dtype))
 
     def pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
-        """Yield all rows, some at a time, with X itself in another dtype."""
+        """Yield all rows as they were given, some at a time, with X itself in another dtype."""
+        return (self if self.exact is None else self.exact)._pieces(dtype)
+
+    @abstractmethod
+    def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
+        """Yield these rows, some at a time, with X itself in another dtype."""
+
+    def centred_on(self, centre: Centre) -> Self:
+        """Return the same rows for coefficients of centred columns."""
+        return self._replaced(centre=centre)
+
+    def design(self, rows: slice | Tensor) -> Tensor:
+        """Dense columns (D, m) of some rows, with one of ones if there is an intercept."""
+        X = self._centred(select_rows(self.X, rows))
+        return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
+
+    def chunks(self, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
+        """Split the rows so that a temporary matrix made from them is not too large."""
+        return chunks(self.n_rows, entries_per_row, most_entries or self.chunk_entries)
+
+    def _replaced(self, **changes: Any) -> Self:
+        """Return a copy with other values for some of the fields."""
+        return replace(self, **changes)
+
+    def _outer(self, coef: Tensor) -> Tensor:
+        """Coefficients for X as it is, from those of centred columns."""
+        return coef if self.centre is None else self.centre.outer(coef)
+
+    def _inner_gradient(self, grad: Tensor) -> Tensor:
+        """Gradient in the coefficients of centred columns, from that for X as it is."""
+        return grad if self.centre is None else self.centre.inner_gradient(grad)
+
+    def _centred(self, X: Tensor) -> Tensor:
+        """Some rows of X, dense, less the centre: subtracted in the wider of both dtypes."""
+        X = X if self.is_dense else X.to_dense()
+        if self.centre is not None:
+            wide = torch.promote_types(X.dtype, self.weight.dtype)
+            X = X.to(wide) - self.centre.location.to(wide)
+        return X.to(self.weight.dtype)
+
+    def _with_intercept(self, products: Tensor, thin: Tensor) -> Tensor:
+        """Append to products with X the one with a column of ones, if there is an intercept."""
+        if not self.has_intercept:
+            return products
+        return torch.cat([products, thin.sum(-1, keepdim=True)], dim=-1)
 
 
-def by_block(blocks: Sequence[RowBlock], index: Tensor) -> list[tuple[RowBlock, Tensor]]:
-    """Split an index of all rows into one for each block."""
-    pieces = []
-    start = 0
-    for block in blocks:
-        inside = (index >= start) & (index < start + block.n_rows)
-        pieces.append((block, index[inside] - start))
-        start += block.n_rows
-    return pieces
+@dataclass(frozen=True)
+class Rows(Sequence[RowBlock]):
+    """All rows of a training set, or of a part of it, block by block."""
+
+    blocks: tuple[RowBlock, ...]
+    """The blocks, in the order of the rows."""
+
+    centre: Centre | None = None
+    """What is taken from every row: the coefficients are then those of centred columns."""
+
+    @overload
+    def __getitem__(self, index: int) -> RowBlock: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RowBlock]: ...
+    def __getitem__(self, index: int | slice) -> RowBlock | Sequence[RowBlock]:
+        """Return a block, or some."""
+        return self.blocks[index]
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def n_rows(self) -> int:
+        """Number n of rows of all blocks."""
+        return sum(block.n_rows for block in self.blocks)
+
+    @property
+    def n_columns(self) -> int:
+        """Number D of coefficients for each output."""
+        return self.blocks[0].n_columns
+
+    @property
+    def n_entries(self) -> int:
+        """Number of stored entries of X."""
+        return sum(block.n_entries for block in self.blocks)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether X is dense."""
+        return self.blocks[0].is_dense
+
+    @property
+    def weight(self) -> Tensor:
+        """Row weights (1 or B, n)."""
+        return joined([block.weight for block in self.blocks])
+
+    def sum(
+        self, part: Callable[..., tuple[Tensor, ...]], *per_block: Sequence[Any]
+    ) -> tuple[Tensor, ...]:
+        """Add up what the blocks contribute: the only reduction over rows.
+
+        Parameters
+        ----------
+        part : callable
+            Takes a block, and what belongs to it of each of ``per_block``. Returns new tensors,
+            one for each sum.
+        *per_block : sequences
+            One entry for each block.
+
+        Returns
+        -------
+        sums : tuple of Tensor
+            In the shapes in which ``part`` returns them.
+        """
+        first, *others = zip(self.blocks, *per_block, strict=True)
+        sums = part(*first)
+        for values in others:
+            for total, term in zip(sums, part(*values), strict=True):
+                total += term
+        return sums
+
+    def take(self, problems: Sequence[int]) -> Rows:
+        """Return the same rows for some of the problems."""
+        return replace(self, blocks=tuple(block.take(problems) for block in self.blocks))
+
+    def locate(self, index: Tensor) -> list[Tensor]:
+        """Split a rising index of all rows into one for each block."""
+        places, start = [], 0
+        for block in self.blocks:
+            inside = (index >= start) & (index < start + block.n_rows)
+            places.append(index[inside] - start)
+            start += block.n_rows
+        return places
+
+    def take_rows(self, index: Tensor) -> Rows:
+        """Copy the rows of a rising index."""
+        pairs = zip(self.blocks, self.locate(index), strict=True)
+        return replace(self, blocks=tuple(block.take_rows(place) for block, place in pairs))
+
+    def reweight(self, factor: Tensor) -> Rows:
+        """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
+        return replace(self, blocks=tuple(block.reweight(factor) for block in self.blocks))
+
+    def to(self, dtype: torch.dtype) -> Rows:
+        """Return the same rows, whose results are of another dtype."""
+        return replace(self, blocks=tuple(block.to(dtype) for block in self.blocks))
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join what the blocks have for their rows, without a copy if there is one block."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+
+
+def select_rows(X: Tensor, rows: slice | Tensor) -> Tensor:
+    """Some rows of a dense or CSR matrix, given by index, or as a slice: a view if it is dense."""
+    if X.layout is torch.strided:
+        return X.index_select(0, rows) if isinstance(rows, Tensor) else X[rows]
+    start = X.crow_indices()
+    index = torch.arange(len(X), device=X.device)[rows]
+    counts = start[index + 1] - start[index]
+    new_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    offset = torch.repeat_interleave(start[index] - new_start[:-1], counts)
+    entries = offset + torch.arange(len(offset), device=X.device)
+    return torch.sparse_csr_tensor(
+        new_start.to(start.dtype),
+        X.col_indices()[entries],
+        X.values()[entries],
+        size=(len(index), X.shape[1]),
+        device=X.device,
+    )

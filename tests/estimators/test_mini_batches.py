@@ -1,6 +1,7 @@
 """Mini-batch solvers: the objective of the exact ones, by any optimizer of torch."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from benchmarks import stream
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.data.training_sets import ShuffledBatches
-from torchlogreg.estimators.rows import seed_of
+from torchlogreg.estimators.training import seed_of
+from torchlogreg.problem.rows import Rows
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 X_WINE, Y_WINE = load_wine(return_X_y=True)
@@ -49,18 +51,18 @@ def loss(model, X, y, weight=None, *, C=1.0, l1_ratio=0.0):
 def test_gradients_of_batches_are_unbiased(problem, batch_size):
     """Weighted by their sizes, those of an epoch have the gradient of all rows as their mean."""
     objective = problem.objective()
-    (rows,) = objective.blocks
+    (rows,) = objective.rows
     coef = problem.coef()
     codes = torch.arange(len(rows))
     total = torch.zeros_like(coef)
     for batch, _ in ShuffledBatches(rows, codes, None, batch_size, seed=0, epoch=0):
-        point = type(objective)([batch], objective.family, objective.penalty).at(coef)
+        point = replace(objective, rows=Rows((batch,))).at(coef)
         total += point.grad * len(batch) / len(rows)
     assert_close(total, objective.at(coef).grad, rtol=1e-10, atol=1e-12)
 
 
 def test_an_epoch_has_every_row_once_in_a_new_order():
-    (rows,) = Problem(3, 1).objective().blocks
+    (rows,) = Problem(3, 1).objective().rows
     codes = torch.arange(len(rows))
 
     def epochs(seed, epoch=0):
@@ -167,7 +169,9 @@ def test_training_ends_when_the_loss_no_longer_falls():
 
 def test_too_few_epochs_give_a_warning():
     model = TorchLogisticRegression(solver="sgd", max_iter=3)
-    with pytest.warns(ConvergenceWarning, match=r"after max_iter=3 epochs of SGD\. Raise max_iter"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"^SGD failed to converge after 3 epochs: .* Raise max_iter"
+    ):
         model.fit(X_WINE, Y_WINE)
 
 
@@ -198,7 +202,10 @@ def test_divergence_says_so_and_changes_nothing():
 
 def test_a_loss_that_rises_is_warned_of():
     model = TorchLogisticRegression(solver="sgd", lr=1e4)
-    with pytest.warns(ConvergenceWarning, match=r"loss rose from .* diverges with lr=10000"):
+    with pytest.warns(
+        ConvergenceWarning,
+        match=r"^SGD failed to converge .* loss rose from .* diverges with lr=10000",
+    ):
         model.fit(X_IRIS, Y_IRIS)
 
 
@@ -279,7 +286,7 @@ def test_the_penalty_is_that_of_all_rows_so_far():
     model = TorchLogisticRegression(2.0, solver="sgd")
     for n_seen, part in enumerate(halves(), 1):
         model.partial_fit(*part, classes=[0, 1, 2])
-        strength = model.net_.criterion_.penalty.strength[0, 0, 0].item()
+        strength = model.net_.criterion_.penalty.l2[0, 0, 0].item()
         assert strength == pytest.approx(1 / (2.0 * n_seen * len(Y_WINE) / 2))
 
 

@@ -116,7 +116,7 @@ def test_the_penalty_is_that_of_the_rows_in_an_epoch(data, n_rows):
     model = TorchLogisticRegression(2.0, solver="adam", max_iter=1, tol=None)
     model.fit(data, classes=[0, 1, 2])
     assert model.weight_seen_ == n_rows
-    strength = model.net_.criterion_.penalty.strength[0, 0, 0].item()
+    strength = model.net_.criterion_.penalty.l2[0, 0, 0].item()
     assert strength == pytest.approx(1 / (2.0 * n_rows))
 
 

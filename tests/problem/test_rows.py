@@ -5,27 +5,26 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
-from torchlogreg.data.training_sets import RowBlocks, WholeBatch
+from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.problem.centring import centre_of
 from torchlogreg.problem.families import Categorical
 
 
-def test_blocks_are_views_of_the_data(monkeypatch):
-    monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
+def test_blocks_are_views_of_the_data():
     X = torch.randn(10, 3)
     codes, weight = torch.zeros(10, dtype=torch.int64), torch.ones(10)
-    rows = RowBlocks(X, codes, weight, Categorical(), block_size=4)
-    assert [len(block.targets) for block in rows.blocks] == [4, 4, 2]
+    rows = ArrayRows(X, codes, weight, Categorical(), block_size=4, small_entries=0)
+    assert [len(block.targets) for block in rows.rows] == [4, 4, 2]
     assert all(
         block.X.untyped_storage().data_ptr() == X.untyped_storage().data_ptr()
-        for block in rows.blocks
+        for block in rows.rows
     )
     assert len(rows) == 10
 
 
 def test_weights_of_every_problem_sum_to_one():
     rows = Problem(3, 7, block_size=7).rows()
-    total = sum(block.weight.sum(-1) for block in rows.blocks)
+    total = sum(block.weight.sum(-1) for block in rows.rows)
     assert_close(total, torch.ones(7, dtype=torch.float64))
     assert rows.weight_sum.shape == (7,)
 
@@ -36,22 +35,13 @@ def test_cutting_the_rows_changes_nothing():
     assert_close(whole.objective().at(coef).grad, cut.objective().at(coef).grad)
 
 
-def test_an_epoch_is_one_batch_the_data_set_itself():
-    rows = Problem(2, 1).rows()
-    ((batch, codes),) = WholeBatch(rows)
-    assert batch is rows
-    assert codes is rows.codes
-
-
 @pytest.fixture(params=["dense", "copy", "sparse", "float32"])
-def far_rows(request, monkeypatch):
+def far_rows(request):
     """Rows of all kinds, and their features less the centre."""
-    if request.param != "copy":
-        monkeypatch.setattr("torchlogreg.data.training_sets.CENTRED_ENTRIES", 0)
-        monkeypatch.setattr("torchlogreg.data.training_sets.SMALL_ENTRIES", 0)
-    rows = Problem(3, 7, far=1000, sparse=request.param == "sparse").rows()
-    X = Problem(3, 7, far=1000).features() - rows.centre.location
-    (block,) = rows.blocks
+    problem = Problem(3, 7, far=1000, sparse=request.param == "sparse")
+    rows = problem.rows() if request.param == "copy" else problem.rows(centred_entries=0)
+    X = Problem(3, 7, far=1000).features() - rows.rows.centre.location
+    (block,) = rows.rows
     return (block.to(torch.float32) if request.param == "float32" else block), X
 
 
@@ -69,13 +59,29 @@ def test_centred_rows_are_those_of_a_shifted_matrix(far_rows):
         (block.squares(weight), weight.double() @ X.square()),
         (block.square_norms(scale), scale.double() @ X.square().T),
         (block.design(slice(5, 9)), X[5:9].T),
-        (block.take(torch.tensor([3, 1])).predictor(coef), coef.double() @ X[[3, 1]].T),
+        (block.take_rows(torch.tensor([3, 1])).predictor(coef), coef.double() @ X[[3, 1]].T),
         (
             torch.cat([p.predictor(coef.double()) for p in block.pieces(torch.float64)], -1),
             coef.double() @ X.T,
         ),
     ):
         assert_close(result.double(), expected, **near)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("chunk_entries", [10, 2**21])
+def test_low_precision_is_multiplied_as_float32_chunk_by_chunk(dtype, chunk_entries):
+    X, codes = torch.randn(50, 3).to(dtype), torch.arange(50) % 3
+    options = {"small_entries": 0, "chunk_entries": chunk_entries}
+    low, single = (
+        ArrayRows(features, codes, torch.ones(50), Categorical(), **options).rows[0]
+        for features in (X, X.float())
+    )
+    assert low.X.data_ptr() == X.data_ptr()
+    coef, residual = torch.randn(2, 3, 4), torch.randn(2, 3, 50)
+    assert_close(low.predictor(coef), single.predictor(coef))
+    assert_close(low.adjoint(residual), single.adjoint(residual))
+    assert_close(low.design(slice(5, 9)), single.design(slice(5, 9)))
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -100,8 +106,8 @@ def test_columns_around_zero_are_left_where_they_are(sparse):
 def test_weights_are_scaled_before_they_are_added():
     X, codes = torch.randn(10, 3), torch.arange(10) % 2
     plain, huge = (
-        RowBlocks(X, codes, torch.full((10,), weight, dtype=torch.float64), Categorical())
+        ArrayRows(X, codes, torch.full((10,), weight, dtype=torch.float64), Categorical())
         for weight in (1.0, 1e308)
     )
-    assert_close(plain.blocks[0].weight, huge.blocks[0].weight)
+    assert_close(plain.rows[0].weight, huge.rows[0].weight)
     assert plain.weight_sum == huge.weight_sum == 10

@@ -34,7 +34,7 @@ def estimator(solver, max_iter=6, **kwargs):
     return TorchLogisticRegression(solver=solver, tol=tol, max_iter=max_iter, **kwargs)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:The fit did not converge")
+pytestmark = pytest.mark.filterwarnings("ignore:.* failed to converge after .* Raise max_iter")
 
 
 @over_solvers

@@ -1,7 +1,6 @@
 """Columns far from zero or of any scale: the same iterations, and a certificate that holds."""
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from tests.judge import judge
-from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.curvature import choice
-from torchlogreg.optim import LBFGS, NewtonCholesky
-from torchlogreg.problem.objective import Objective
+from torchlogreg.optim import SampledCurvature
 
 over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
 over_classes = pytest.mark.parametrize("n_classes", [2, 3])
@@ -92,7 +88,7 @@ def test_without_an_intercept_a_stage_in_float32_is_left_out_where_it_would_not_
     assert model.n_iter_[0] <= {"newton-cholesky": 10, "lbfgs": 100}[solver]
 
 
-def test_a_stage_that_lacks_digits_is_left_early(monkeypatch):
+def test_a_stage_that_lacks_digits_is_left_early():
     """Two columns that float32 all but confuses, and labels that depend on their difference."""
     X, _ = data(30_000, 40, 2)
     rng = np.random.default_rng(1)
@@ -101,31 +97,8 @@ def test_a_stage_that_lacks_digits_is_left_early(monkeypatch):
     y = (2 * difference + X[:, 2] + rng.logistic(size=len(X)) > 0).astype(int)
     model = TorchLogisticRegression(1e8, solver="newton-cholesky")
     staged = model.fit(X, y).n_iter_[0]
-    monkeypatch.setattr("torchlogreg.problem.objective.LARGE_ENTRIES", 10**9)
+    model.set_params(net_params={"optimizer__stages": None})
     assert staged <= model.fit(X, y).n_iter_[0] + 6
-
-
-class Mirrored(Objective):
-    """A first stage of the opposite features: its minimiser is the worst of starts."""
-
-    def stages(self):
-        blocks = [replace(block.to(torch.float32), X=-block.X) for block in self.blocks]
-        single = Objective(blocks, self.family, self.penalty.to(torch.float32))
-        return single, Objective(self.blocks, self.family, self.penalty)
-
-
-@pytest.mark.parametrize("optimizer_class", [LBFGS, NewtonCholesky])
-@pytest.mark.parametrize("n_problems", [1, 7])
-def test_a_stage_that_has_led_astray_is_undone(optimizer_class, n_problems):
-    plain = Problem(3, n_problems, n_rows=200).objective()
-    objective = Mirrored(plain.blocks, plain.family, plain.penalty)
-    param = torch.nn.Parameter(torch.zeros(n_problems, 3, 4, dtype=torch.float64))
-    optimizer = optimizer_class([param], tol=1e-8)
-    while not optimizer.is_finished:
-        optimizer.step(objective)
-        if optimizer.point.grad.dtype == torch.float64:
-            assert (optimizer.point.value <= np.log(3) + 1e-12).all()
-    assert optimizer.is_converged
 
 
 SCALED = [(D, n_classes) for D in (100, 440, 480, 1000) for n_classes in (2, 3)] + [(3000, 2)]
@@ -152,13 +125,27 @@ def test_sparse_columns_of_any_scale_reach_scikit_learns_objective():
     assert judge(model, X, y).objective <= judge(theirs, X, y).objective + 1e-8
 
 
-def test_easy_data_does_not_pay_for_a_preconditioner(monkeypatch):
-    built = []
-    monkeypatch.setattr(choice, "Blocks", lambda *arguments: built.append(arguments))
+class Recorded(SampledCurvature):
+    """Notes which qualities are built."""
+
+    def __init__(self):
+        super().__init__()
+        object.__setattr__(self, "built", [])
+
+    def __call__(self, *arguments, quality):
+        self.built.append(quality)
+        return super().__call__(*arguments, quality=quality)
+
+
+def test_easy_data_does_not_pay_for_a_dear_curvature():
     X, y = data(2_000, 500, 2)
-    model = TorchLogisticRegression(C=1e-3, solver="lbfgs", tol=1e-2).fit(X, y)
+    ladder = Recorded()
+    model = TorchLogisticRegression(
+        C=1e-3, solver="lbfgs", tol=1e-2, net_params={"optimizer__preconditioner": ladder}
+    )
+    model.fit(X, y)
     assert model.optimality_ <= 1e-2
-    assert built == []
+    assert max(ladder.built) < 2
 
 
 def test_huge_weights_do_not_overflow():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.problems import Problem, over_cases
-from torchlogreg.nets.criterion import PenalizedLoss
+from tests.problems import Problem, full_hessian, over_cases
+from torchlogreg.nets.base import PenalizedLoss
+from torchlogreg.problem.rows import Rows
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -38,7 +39,7 @@ def test_hessian_vector_product_matches_autograd(problem):
 def test_hessian_matches_autograd(problem):
     coef = problem.coef()
     objective = problem.objective()
-    hessian = objective.hessian(objective.at(coef))
+    hessian = full_hessian(objective, objective.at(coef))
     B, P = coef.shape[0], coef[0].numel()
     full = torch.autograd.functional.hessian(lambda c: problem.loss(objective.outer(c)).sum(), coef)
     full = full.reshape(B, P, B, P)
@@ -47,12 +48,10 @@ def test_hessian_matches_autograd(problem):
 
 
 @over_cases
-def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem, monkeypatch):
-    objective = problem.objective()
-    point = objective.at(problem.coef())
-    whole = objective.hessian(point)
-    monkeypatch.setattr("torchlogreg.problem.products.CHUNK_ENTRIES", 500)
-    assert_close(objective.hessian(point), whole, **TIGHT)
+def test_hessian_does_not_depend_on_the_size_of_the_chunks(problem):
+    whole, chunked = problem.objective(), problem.objective(chunk_entries=500)
+    coef = problem.coef()
+    assert_close(chunked.hessian(chunked.at(coef)), whole.hessian(whole.at(coef)), **TIGHT)
 
 
 @over_cases
@@ -96,9 +95,7 @@ def test_a_recheck_in_float32_has_the_gradient_of_float64(problem):
     """Of the coefficients rounded to float32: true to that, not to the sums of float32."""
     exact = problem.objective()
     single = replace(
-        exact,
-        blocks=[block.to(torch.float32) for block in exact.blocks],
-        penalty=exact.penalty.to(torch.float32),
+        exact, rows=exact.rows.to(torch.float32), penalty=exact.penalty.to(torch.float32)
     )
     coef = problem.coef().to(torch.float32)
     checked = single.recheck(coef)
@@ -127,7 +124,7 @@ def test_a_point_is_selected_problem_by_problem(problem):
     objective = problem.objective().unattended()
     one, two = objective.at(problem.coef()), objective.at(problem.coef(seed=2))
     mask = torch.arange(problem.n_problems) % 2 == 0
-    selected = objective.select(mask, one, two)
+    selected = one.where(mask, two)
     expected = objective.at(torch.where(mask[:, None, None], one.coef, two.coef))
     for name in ("coef", "value", "penalty", "grad", "eta"):
         assert_close(getattr(selected, name), getattr(expected, name), **TIGHT)
@@ -138,7 +135,7 @@ def test_gauge_changes_no_gradient_of_the_loss(problem):
     objective = problem.objective()
     coef = problem.coef()
     fixed = objective.fix_gauge(coef)
-    for block in objective.blocks:
+    for block in objective.rows:
         proba = objective.family.proba(block.predictor(coef))
         assert_close(objective.family.proba(block.predictor(fixed)), proba)
     assert_close(objective.fix_gauge(fixed), fixed)
@@ -147,15 +144,14 @@ def test_gauge_changes_no_gradient_of_the_loss(problem):
 def test_rows_of_weight_zero_do_not_count():
     problem = Problem(n_classes=3, n_problems=1)
     rows = problem.rows()
-    weight = rows.blocks[0].weight
+    weight = rows.rows[0].weight
     assert (weight == 0).any()
     kept = weight[0] > 0
-    X = rows.blocks[0].X
+    X = rows.rows[0].X
     fewer = Problem(n_classes=3, n_problems=1).objective()
-    block = fewer.blocks[0]
-    smaller = type(fewer)(
-        (type(block)(X[kept], block.targets[kept], weight[:, kept]),), fewer.family, fewer.penalty
-    )
+    block = fewer.rows[0]
+    less = Rows((type(block)(X[kept], block.targets[kept], weight[:, kept]),))
+    smaller = replace(fewer, rows=less)
     coef = problem.coef()
     assert_close(smaller.at(coef).grad, problem.objective().at(coef).grad)
 
@@ -164,7 +160,7 @@ def test_rows_of_weight_zero_do_not_count():
 def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
     problem = Problem(n_classes, 1, n_features=n_classes)
     rows = problem.rows()
-    block = rows.blocks[0]
+    block = rows.rows[0]
     codes = torch.arange(problem.n_rows) % n_classes
     X = torch.eye(n_classes, dtype=torch.float64)[codes]
     X = torch.cat([X, torch.ones_like(X[:, :1])], dim=1)
@@ -174,9 +170,8 @@ def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
         coef[0, 0, :2] = torch.tensor([-1.0, 1.0])
     else:
         coef[0, :, :n_classes] = 5 * torch.eye(n_classes)
-    separable = type(objective)(
-        (type(block)(X, block.targets, block.weight),), objective.family, objective.penalty
-    )
+    rows = Rows((type(block)(X, block.targets, block.weight),))
+    separable = replace(objective, rows=rows)
     assert separable.is_separated(separable.at(coef))
     assert not separable.is_separated(separable.at(-coef))
     assert not objective.is_separated(objective.at(coef))

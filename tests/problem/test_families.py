@@ -14,7 +14,7 @@ def test_bernoulli_is_finite_and_exact_for_extreme_logits(dtype):
     family = Bernoulli()
     eta = torch.tensor(EXTREME, dtype=dtype).reshape(1, 1, -1)
     targets = family.encode(torch.ones(len(EXTREME), dtype=torch.int64), dtype)
-    loss, residual = family.loss_and_residual(eta, targets)
+    loss, residual = family.evaluate(eta, targets)
     exact = torch.log1p(torch.exp(-eta.double().abs())) + (-eta.double()).clamp_min(0)
     assert_close(loss.double(), exact.squeeze(-2), rtol=4 * torch.finfo(dtype).eps, atol=1e-44)
     assert residual.isfinite().all()
@@ -26,7 +26,7 @@ def test_well_classified_rows_keep_a_residual():
     family = Bernoulli()
     targets = family.encode(torch.tensor([1]), torch.float64)
     eta = torch.full((1, 1, 1), 40.0, dtype=torch.float64)
-    _, residual = family.loss_and_residual(eta, targets)
+    _, residual = family.evaluate(eta, targets)
     assert_close(residual, -torch.exp(-eta), rtol=1e-12, atol=0)
 
 
@@ -35,7 +35,7 @@ def test_categorical_is_finite_for_extreme_logits(dtype):
     family = Categorical()
     eta = torch.tensor([EXTREME, EXTREME[::-1]], dtype=dtype).mT.unsqueeze(0)
     targets = family.encode(torch.tensor([0, 3]), dtype)
-    loss, residual = family.loss_and_residual(eta, targets)
+    loss, residual = family.evaluate(eta, targets)
     assert loss.isfinite().all()
     assert residual.isfinite().all()
     assert family.log_proba(eta).isfinite().all()

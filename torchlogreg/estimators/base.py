@@ -1,0 +1,146 @@
+"""How a logistic estimator is fitted: validate, train, and write the results once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.data.validation import check_training_data, outgoing
+from torchlogreg.estimators import training
+from torchlogreg.estimators.prediction import LogisticClassifierMixin
+from torchlogreg.estimators.solvers import Solver, resolve
+from torchlogreg.nets import EpochHistory, LogisticNet
+from torchlogreg.problem.families import family_of
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Returns a method of the same type, which the decorators of scikit-learn do not say."""
+
+    def __call__(self, method: _Method, /) -> _Method:
+        """Decorate a method."""
+
+
+checks_parameters: Decorator = _fit_context(prefer_skip_nested_validation=True)
+
+
+class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
+    """What fitting needs, whichever estimator has the parameters."""
+
+    C: float
+    l1_ratio: float
+    class_weight: dict[Any, Any] | str | None
+    device: str | torch.device | None
+    solver: str | type[torch.optim.Optimizer]
+    warm_start: bool
+    net_: LogisticNet
+    solver_: str
+
+    @contextmanager
+    def _unchanged_on_error(self, net: LogisticNet | None = None) -> Iterator[None]:
+        """Leave the estimator, and the net, as they were if anything is raised, Ctrl-C too."""
+        before = self.__dict__.copy()
+        state = None if net is None else net.snapshot()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            if net is not None and state is not None:
+                net.restore(state)
+            raise
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
+        """Validate, train, and write the results once."""
+        is_tensor, valid_set = False, None
+        rows: TrainingSet
+        if isinstance(X, (Dataset, DataLoader)):
+            loaded = training.from_loader(self, X, y, sample_weight, classes)
+            rows, labels = loaded, loaded.classes
+            solver = self._resolve(len(labels), rows.n_rows, rows.n_features)
+            self.n_features_in_ = rows.n_features
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            if classes is not None:
+                raise ValueError(
+                    f"classes={classes!r} is for a data set or loader of torch; the classes of "
+                    "arrays are those in y."
+                )
+            data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
+            labels, is_tensor = data.classes, data.is_tensor
+            solver = self._resolve(len(labels), *data.X.shape)
+            rows, valid_set = training.from_arrays(self, data, is_exact=solver.is_exact)
+        with torch.autocast(rows.device.type, enabled=False):
+            net = training.make_net(self, solver, rows, len(labels), valid_set)
+            if self.warm_start and hasattr(self, "coef_"):
+                net.start_at(self._starting_coef(labels, rows))
+            net.partial_fit(rows)
+        self.classes_ = labels
+        self._write(net, solver, is_tensor)
+        (self.weight_seen_,) = (rows.weight_unit * rows.weight_sum).tolist()
+        if (shortfall := net.shortfall()) is not None:
+            warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
+        return self
+
+    @property
+    def history_(self) -> EpochHistory:
+        """One row per iteration or epoch, such as ``history_[-1, "train_loss"]``.
+
+        ``train_loss`` is the mean penalised loss after the iteration; of a mini-batch solver it
+        is the mean over the epoch's batches, each before its step. ``optimality`` is the gradient
+        norm; of an exact solver it is that of centred columns, where these lie far from zero,
+        until the last iteration is checked. ``step`` is the step length or learning rate,
+        ``seconds`` the time it took. With ``early_stopping`` there are also ``valid_loss`` and
+        ``valid_accuracy``, after the epoch on the rows held out. Callbacks may add more.
+        """
+        check_is_fitted(self, "net_")
+        history: EpochHistory = self.net_.history
+        return history
+
+    def _resolve(self, n_classes: int, n_rows: int, n_features: int) -> Solver:
+        """Return the solver for data of that shape."""
+        n_outputs = family_of(n_classes).n_outputs(n_classes)
+        return resolve(self.solver, n_rows, n_outputs * (n_features + self.fit_intercept))
+
+    def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
+        """Write the results."""
+        (coef,) = net.coef
+        if not coef.isfinite().all():
+            raise ValueError(
+                f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
+                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
+            )
+        d = self.n_features_in_
+        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
+        self.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
+        self.intercept_ = outgoing(intercept.clone(), is_tensor)
+        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
+        self.optimality_ = net.optimality
+        self.suboptimality_ = net.suboptimality
+        self.solver_ = solver.name
+        self.net_ = net
+
+    def _starting_coef(self, labels: np.ndarray, rows: TrainingSet) -> Tensor:
+        """Coefficients (R, D) of the previous fit, for rows with these labels."""
+        n_outputs = rows.family.n_outputs(len(labels))
+        is_same = self.coef_.shape == (n_outputs, rows.n_features)
+        if not (is_same and np.array_equal(self.classes_, labels)):
+            raise ValueError(
+                f"warm_start=True needs the classes and features of the previous fit: it had "
+                f"the classes {self.classes_!r} and coef_ of shape {tuple(self.coef_.shape)}, "
+                f"now there are the classes {labels!r} and {rows.n_features} features. "
+                "Set warm_start=False or use a new estimator."
+            )
+        return self._coef(rows.device)[:, : rows.n_features + self.fit_intercept]

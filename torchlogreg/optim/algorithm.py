@@ -1,0 +1,88 @@
+"""What an algorithm is asked for, and in which order: see :mod:`torchlogreg.optim.minimise`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from torchlogreg.optim.stages import Stages
+from torchlogreg.optim.stopping import Stopping
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Point
+
+
+class Memory(Protocol):
+    """What an algorithm has learnt. It does not change: learning returns another one."""
+
+    def take(self, problems: Sequence[int]) -> Self:
+        """Return what is known of some of the problems."""
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return it for an objective of another dtype."""
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is needed to go on after a break, as numbers and tensors."""
+
+
+M = TypeVar("M", bound=Memory)
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC, Generic[M]):
+    """A way to find descent directions: configuration, and functions of objective and memory.
+
+    Parameters
+    ----------
+    tol : float
+        See :class:`~torchlogreg.optim.stopping.Stopping`.
+    lr : float
+        First step that the line search tries, in units of the direction.
+    stages : Stages or None
+        Which cheaper stand-ins are minimised before the objective; None for no others.
+    """
+
+    name: ClassVar[str]
+    """What users call it."""
+
+    c2: ClassVar[float]
+    """Curvature constant of the line search: how much of the initial slope may be left."""
+
+    tol: float = 1e-4
+    lr: float = 1.0
+    stages: Stages | None = field(default_factory=Stages)
+
+    @property
+    @abstractmethod
+    def stopping(self) -> Stopping:
+        """The rule by which problems are judged."""
+
+    @abstractmethod
+    def restored(self, stored: Mapping[str, Any], coef: Tensor) -> M:
+        """Return the memory that was stored, for coefficients (B, R, D); else an empty one."""
+
+    def begin(self, objective: Objective, coef: Tensor, memory: M) -> tuple[Point, M]:
+        """Return where to begin on a stage, given where one was asked to begin."""
+        return objective.at(coef), memory
+
+    @abstractmethod
+    def direction(
+        self, objective: Objective, point: Point, memory: M, norm: float
+    ) -> tuple[Tensor, M]:
+        """Return a descent direction (B, R, D) at a point, with the largest gradient norm there."""
+
+    @abstractmethod
+    def gap(self, objective: Objective, point: Point, memory: M) -> tuple[Tensor, M]:
+        """Estimate f - f* (B,) at a point without reading the data; nan if unknown."""
+
+    def learn(self, old: Point, new: Point, memory: M) -> M:
+        """Learn from a move; nothing by default."""
+        return memory
+
+    def forget(self, memory: M) -> M:
+        """Forget what was learnt from moves; nothing by default."""
+        return memory

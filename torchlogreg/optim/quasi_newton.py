@@ -1,0 +1,254 @@
+"""Limited-memory BFGS on top of an approximate Hessian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from torchlogreg.curvature import Curvature, Pairs
+from torchlogreg.optim.algorithm import Algorithm
+from torchlogreg.optim.minimise import minimise
+from torchlogreg.optim.stages import Subsample
+from torchlogreg.optim.stopping import Stopping
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Point
+
+
+class CurvatureLadder(Protocol):
+    """Builds approximate Hessians, of qualities 0, 1, 2, ..."""
+
+    @property
+    def earliest(self) -> Sequence[int]:
+        """Iterations before which each quality is not built."""
+
+    def cost(self, objective: Objective, point: Point, quality: int) -> float:
+        """Return how many iterations take as long as to build that quality; inf for never."""
+
+    def __call__(
+        self, objective: Objective, point: Point, generator: torch.Generator, *, quality: int
+    ) -> Curvature:
+        """Return the curvature of the loss at a point, without the penalty."""
+
+
+@dataclass(frozen=True, eq=False)
+class QuasiNewtonMemory:
+    """What L-BFGS knows between two iterations."""
+
+    pairs: Pairs
+    """The last moves, on top of the initial matrix. Changes in every iteration."""
+
+    n_iter: int | None = None
+    """Iterations made, with those that a start on a subsample stands for; None before the start."""
+
+    first_norm: float | None = None
+    """Largest gradient norm before the first iteration; it stays."""
+
+    quality: int = -1
+    """Quality of the initial matrix, -1 for none. Rises when a better one is built."""
+
+    anchor: Tensor | None = None
+    """Coefficients at which that was built: after a break it is built there again."""
+
+    is_built: bool = False
+    """Whether ``pairs`` has it. False after a break."""
+
+    known: tuple[Point, Tensor] | None = None
+    """A direction, and the point that it belongs to: the estimate of f - f* asks for it, too."""
+
+    def take(self, problems: Sequence[int]) -> QuasiNewtonMemory:
+        """Return what is known of some of the problems."""
+        anchor = None if self.anchor is None else self.anchor[list(problems)]
+        return replace(self, pairs=self.pairs.take(problems), anchor=anchor, known=None)
+
+    def to(self, dtype: torch.dtype) -> QuasiNewtonMemory:
+        """Return it for an objective of another dtype."""
+        anchor = None if self.anchor is None else self.anchor.to(dtype)
+        return replace(self, pairs=self.pairs.to(dtype), anchor=anchor, known=None)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is needed to go on after a break, as numbers and tensors."""
+        names = ("n_iter", "first_norm", "quality", "anchor")
+        stored = {name: getattr(self, name) for name in names}
+        stored |= {"S": self.pairs.S, "Y": self.pairs.Y, "scale": self.pairs.scale}
+        return {name: value for name, value in stored.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class QuasiNewton(Algorithm[QuasiNewtonMemory]):
+    r"""Limited-memory BFGS with a line search that reuses the linear predictor.
+
+    An iteration reads the data twice, whatever the line search does: once for the linear
+    predictor along the direction and once for the gradient. (``torch.optim.LBFGS`` reads it
+    twice for every trial of its line search.)
+
+    With a ladder, the initial matrix is an approximate Hessian. A rough one serves the first
+    iterations; a better one is built when the coefficients have settled, and an ever better one
+    from time to time. The stored pairs do not depend on it and remain.
+
+    Parameters
+    ----------
+    tol, lr, stages
+        As in :class:`~torchlogreg.optim.algorithm.Algorithm`.
+    history_size : int
+        Number of stored pairs of steps s and gradient differences y.
+    ladder : CurvatureLadder, optional
+        Builds the initial matrix. None for a multiple of the identity.
+    subsample : Subsample or None
+        Where a cold start with a ladder makes its first iterations.
+    seed : int
+        For the generator that rows are drawn with.
+    at_once : int
+        Iterations that are sure to be made: what costs no more is built before them.
+    slow : int
+        Iterations after which those to come are estimated.
+
+    References
+    ----------
+    .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithms 7.4 and 7.5.
+    """
+
+    name: ClassVar[str] = "lbfgs"
+
+    # A trial reads no data: an almost exact search is cheap, and halves the iterations.
+    c2: ClassVar[float] = 0.1
+
+    history_size: int = 10
+    ladder: CurvatureLadder | None = None
+    subsample: Subsample | None = field(default_factory=Subsample)
+    seed: int = 0
+    at_once: int = 2
+    slow: int = 20
+
+    @property
+    def stopping(self) -> Stopping:
+        """The rule by which problems are judged.
+
+        With an initial matrix all directions converge alike: when the largest entries of the
+        gradient are at tol, the rest is not as far below it as in plain L-BFGS, and the objective
+        is higher.
+        """
+        return Stopping(self.tol, margin=0.2)
+
+    def restored(self, stored: Mapping[str, Any], coef: Tensor) -> QuasiNewtonMemory:
+        """Return the memory that was stored; an empty one for an empty mapping."""
+        rest = {name: value for name, value in stored.items() if name not in ("S", "Y", "scale")}
+        if "S" not in stored:
+            return QuasiNewtonMemory(Pairs.none(coef), **rest)
+        return QuasiNewtonMemory(Pairs(stored["S"], stored["Y"], stored["scale"]), **rest)
+
+    def begin(
+        self, objective: Objective, coef: Tensor, memory: QuasiNewtonMemory
+    ) -> tuple[Point, QuasiNewtonMemory]:
+        """Make the first iterations on a subsample of the rows, if there are plenty.
+
+        Not from coefficients that somebody has given, nor if it leads astray.
+        """
+        start = objective.at(coef)
+        is_cold = memory.n_iter is None and not coef.any()
+        if self.ladder is None or self.subsample is None or not is_cold:
+            return start, replace(memory, n_iter=memory.n_iter or 0)
+        memory = replace(memory, n_iter=0)
+        sample = self.subsample.of(objective, self._generator(coef.device, 0))
+        if sample is None:
+            return start, memory
+        plain = replace(self, subsample=None, stages=None)
+        found = minimise(sample, coef, plain, self.subsample.n_iter, is_checked=False).coef
+        point = objective.at(objective.inner(found))
+        if not (point.value < start.value).all():
+            return start, memory
+        return point, replace(memory, n_iter=self.subsample.worth)
+
+    def direction(
+        self, objective: Objective, point: Point, memory: QuasiNewtonMemory, norm: float
+    ) -> tuple[Tensor, QuasiNewtonMemory]:
+        """Apply the inverse Hessian approximation to the gradient."""
+        if memory.first_norm is None:
+            memory = replace(memory, first_norm=norm)
+        quality = self._quality_due(objective, point, memory, norm)
+        memory = self._on_curvature(objective, point, memory, quality)
+        return self._descend(point, memory)
+
+    def gap(
+        self, objective: Objective, point: Point, memory: QuasiNewtonMemory
+    ) -> tuple[Tensor, QuasiNewtonMemory]:
+        """Half the decrease that the model promises along its step."""
+        memory = self._on_curvature(objective, point, memory, memory.quality)
+        if not len(memory.pairs) and memory.pairs.initial is None:
+            return point.grad.new_full((len(point.grad),), torch.nan), memory
+        direction, memory = self._descend(point, memory)
+        return -0.5 * (point.grad * direction).sum((-2, -1)), memory
+
+    def learn(self, old: Point, new: Point, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
+        """Store the pair; where rounding spoils its curvature, a pair of zeros."""
+        assert memory.n_iter is not None
+        pairs = memory.pairs.add(new.coef - old.coef, new.grad - old.grad, self.history_size)
+        return replace(memory, pairs=pairs, n_iter=memory.n_iter + 1)
+
+    def forget(self, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
+        """Forget pairs and initial matrix."""
+        pairs = memory.pairs.cleared()
+        return replace(memory, pairs=pairs, quality=-1, anchor=None, is_built=False, known=None)
+
+    def _descend(self, point: Point, memory: QuasiNewtonMemory) -> tuple[Tensor, QuasiNewtonMemory]:
+        """Direction at a point, found once."""
+        if memory.known is not None and memory.known[0] is point:
+            return memory.known[1], memory
+        direction = -memory.pairs.solve(point.grad)
+        if not len(memory.pairs) and memory.pairs.initial is None:
+            tiny = torch.finfo(direction.dtype).tiny
+            direction = direction / direction.abs().sum((-2, -1), keepdim=True).clamp_min(tiny)
+        return direction, replace(memory, known=(point, direction))
+
+    def _on_curvature(
+        self, objective: Objective, point: Point, memory: QuasiNewtonMemory, quality: int
+    ) -> QuasiNewtonMemory:
+        """Build the initial matrix when it is time, and after a break as it was before."""
+        if self.ladder is None or quality < 0 or (memory.is_built and quality == memory.quality):
+            return memory
+        if quality > memory.quality or memory.anchor is None:
+            memory, at_anchor = replace(memory, anchor=point.coef, quality=quality), point
+        else:
+            at_anchor = objective.at(memory.anchor)
+        generator = self._generator(point.coef.device, 1 + quality)
+        loss = self.ladder(objective, at_anchor, generator, quality=quality)
+        initial = loss.shifted(objective.ridge)
+        is_sound = initial.solve(point.grad).isfinite().all()  # it may overflow
+        pairs = memory.pairs.on(initial if is_sound else None, point.grad.shape)
+        return replace(memory, pairs=pairs, is_built=True, known=None)
+
+    def _quality_due(
+        self, objective: Objective, point: Point, memory: QuasiNewtonMemory, norm: float
+    ) -> int:
+        """Return the best quality that is due: as much time has gone by as it costs.
+
+        It is due before that, if it is not out of all proportion, when the iterations so far
+        show that without it there will be many. The slowest problem decides.
+        """
+        if self.ladder is None:
+            return -1
+        n_iter = memory.n_iter or 0
+        limit = n_iter + self.at_once
+        if n_iter >= self.slow and self._expected(memory, norm) > 3 * self.slow:
+            limit = max(limit, 10 * self.slow)
+        for quality in reversed(range(memory.quality + 1, len(self.ladder.earliest))):
+            is_settled = n_iter >= self.ladder.earliest[quality]
+            if is_settled and self.ladder.cost(objective, point, quality) <= limit:
+                return quality
+        return memory.quality
+
+    def _expected(self, memory: QuasiNewtonMemory, norm: float) -> float:
+        """Return how many iterations there will be if they go on as so far."""
+        goal = max(self.stopping.goal, torch.finfo(torch.float64).tiny)
+        first = memory.first_norm
+        if first is None or memory.n_iter is None or not 0 < norm < first < math.inf:
+            return math.inf
+        return memory.n_iter * math.log(first / goal) / math.log(first / norm)
+
+    def _generator(self, device: torch.device, stream: int) -> torch.Generator:
+        """Return a generator for one of several purposes: the same one each time."""
+        return torch.Generator(device).manual_seed(self.seed * 2**16 + stream)

@@ -1,0 +1,68 @@
+"""Rows of a dense matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchlogreg.problem.products import is_multipliable, linear_predictor, multiply_transposed
+from torchlogreg.problem.rows import RowBlock
+
+PIECE_ENTRIES = 2**20
+"""Most entries of a piece of X that is converted to another dtype and stays in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseBlock(RowBlock):
+    """Rows of a dense matrix.
+
+    X may have another dtype than the results: unless the device multiplies such matrices, it is
+    then converted a chunk of rows at a time, never as a whole. A chunk is centred before that,
+    so that means which are large next to the deviations do not cost digits.
+    """
+
+    def predictor(self, coef: Tensor) -> Tensor:
+        """Linear predictor (B, R, n)."""
+        if is_multipliable(self.X, coef.dtype):
+            return linear_predictor(self.X, self._outer(coef))
+        thin = coef.flatten(0, 1)
+        eta = thin.new_empty(len(thin), self.n_rows)
+        for rows in self.chunks(self.X.shape[1]):
+            eta[:, rows] = linear_predictor(self._centred(self.X[rows]), thin)
+        return eta.view(*coef.shape[:-1], -1)
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        """Residual times the columns: (B, R, n) to (B, R, D)."""
+        thin = residual.flatten(0, 1)
+        if is_multipliable(self.X, residual.dtype):
+            product = self._with_intercept(multiply_transposed(thin, self.X.T), thin)
+            return self._inner_gradient(product.view(*residual.shape[:-1], -1))
+        product = thin.new_zeros(len(thin), self.X.shape[1])
+        for rows in self.chunks(self.X.shape[1]):
+            product += multiply_transposed(thin[:, rows], self._centred(self.X[rows]).T)
+        return self._with_intercept(product, thin).view(*residual.shape[:-1], -1)
+
+    def squares(self, weight: Tensor) -> Tensor:
+        """Weights (R, n) times the squares of the columns, shape (R, D)."""
+        total = weight.new_zeros(len(weight), self.X.shape[1])
+        for rows in self.chunks(self.X.shape[1]):
+            total += multiply_transposed(weight[:, rows], self._centred(self.X[rows]).square().T)
+        return self._with_intercept(total, weight)
+
+    def square_norms(self, scale: Tensor) -> Tensor:
+        """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
+        n_features = self.X.shape[1]
+        norms = scale.new_empty(len(scale), self.n_rows)
+        for rows in self.chunks(n_features):
+            X = self._centred(self.X[rows]).square()
+            norms[:, rows] = multiply_transposed(scale[:, :n_features], X)
+        return norms.add_(scale[:, n_features:].sum(1, keepdim=True))
+
+    def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
+        block = self.to(dtype)
+        for rows in self.chunks(self.X.shape[1], PIECE_ENTRIES):
+            X, weight = self.X[rows].to(dtype), block.weight[:, rows]
+            yield block._replaced(X=X, targets=block.targets[rows], weight=weight)

@@ -1,0 +1,79 @@
+"""The objective along a line, on which a trial reads no data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg.problem.points import Numbers, Point, Trial
+
+if TYPE_CHECKING:
+    from torchlogreg.problem.objective import Objective
+
+
+class Line:
+    """The objective along ``point.coef + step * direction``.
+
+    The linear predictor is linear in the step, so that a trial costs a pass over eta, not
+    over X: a line search is all but free.
+    """
+
+    def __init__(
+        self, objective: Objective, point: Point, direction: Tensor, eta: Sequence[Tensor]
+    ) -> None:
+        self.objective = objective
+        self.origin = point
+        self.direction = direction
+        self._eta = eta
+        self._weighted = [
+            part * block.weight.unsqueeze(-2)
+            for block, part in zip(objective.rows, eta, strict=True)
+        ]
+        along = objective.penalty.smooth_gradient(direction)
+        products = (point.grad * direction, along * point.coef, along * direction)
+        sums = [product.sum((-2, -1)) for product in products]
+        self.slope, *penalty = objective.numbers(*sums)
+        """Derivative at step 0 of each problem."""
+        self._penalty = [point.penalty, *penalty]
+
+    @property
+    def resolution(self) -> float:
+        """Relative spacing of the numbers that values are computed with."""
+        return torch.finfo(self.direction.dtype).eps
+
+    def take(self, problems: Sequence[int]) -> Line:
+        """Return the lines of some of the problems."""
+        index = list(problems)
+        objective, origin = self.objective.take(index), self.origin.take(index)
+        return Line(objective, origin, self.direction[index], [eta[index] for eta in self._eta])
+
+    def at(self, step: Numbers) -> Trial:
+        """Evaluate value and slope at the step lengths ``step`` (B,)."""
+        starts = zip(self.origin.eta, self._eta, strict=True)
+        eta = [self._move(start, along, step) for start, along in starts]
+        residual, (loss, data_slope) = self.objective.loss(eta, self._weighted)
+        value, slope = self.objective.numbers(loss, data_slope)
+        start, start_slope, curvature = self._penalty
+        with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
+            penalty = start + step * (start_slope + 0.5 * step * curvature)
+            slope = slope + start_slope + step * curvature
+            value = value + penalty
+        return Trial(step, value, penalty, slope, eta, residual)
+
+    def point(self, trial: Trial) -> Point:
+        """Complete a trial to a point with its gradient: X is read once."""
+        coef = self._move(self.origin.coef, self.direction, trial.step)
+        gradient = self.objective.gradient(coef, trial.residual)
+        return Point(coef, trial.value, trial.penalty, gradient, trial.eta, trial.residual)
+
+    @staticmethod
+    def _move(start: Tensor, along: Tensor, step: Numbers) -> Tensor:
+        """Go from ``start`` (B, ...) along a direction by the step of each problem."""
+        if len(step) == 1 and not isinstance(step, Tensor):
+            return torch.add(start, along, alpha=step.item())
+        factor = torch.as_tensor(step, dtype=start.dtype, device=start.device)
+        return torch.addcmul(start, along, factor[:, None, None])
