@@ -49,7 +49,7 @@ def test_gradient_vanishes_at_the_solution(problem, optimizer_class):
     objective = problem.objective()
     norms = objective.optimality(objective.at(objective.inner(coef)))
     assert norms.max() <= 1e-10
-    assert optimizer.optimality == pytest.approx(norms.tolist(), abs=1e-13)
+    assert [s.optimality for s in optimizer.standings] == pytest.approx(norms.tolist(), abs=1e-13)
 
 
 @over_optimizers
@@ -183,7 +183,7 @@ def test_queued_iterations_do_not_wait_for_the_device():
         with Waits() as mode:
             optimizer.step(objective)
         waits.append(mode.count)
-        n_traced.append(len(optimizer.trace))
+        n_traced.append(len(optimizer.run.looks))
     assert len(waits) >= 16
     checks = [step for step, count in enumerate(n_traced) if count]
     builds = set(SampledCurvature.earliest)
@@ -213,7 +213,7 @@ def test_newton_converges_quadratically():
     norms = []
     while not optimizer.is_finished:
         optimizer.step(objective)
-        norms.append(optimizer.optimality[0])
+        norms.append(optimizer.standings[0].optimality)
     assert len(norms) <= 8
     rounding = 1e-16
     pairs = itertools.pairwise(norms)

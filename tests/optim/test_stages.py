@@ -54,8 +54,8 @@ def test_large_float64_is_read_in_float32_first():
 
 def test_small_and_sparse_data_have_one_stage():
     small, sparse = Problem(3, 1).objective(), Problem(3, 1, sparse=True).objective()
-    assert Stages().of(small) == (small,)
-    assert ALWAYS.of(sparse) == (sparse,)
+    assert Stages().of(small) == [small]
+    assert ALWAYS.of(sparse) == [sparse]
 
 
 def test_the_answer_in_stages_is_that_of_float64(digits):
@@ -72,7 +72,7 @@ class PrecisionRecorder(Callback):
         self.dtypes = []
 
     def on_epoch_end(self, net, **kwargs):
-        self.dtypes.append(net.optimizer_.run.point.grad.dtype)
+        self.dtypes.append(net.optimizer_.run.state.point.grad.dtype)
 
 
 def test_most_iterations_are_made_in_float32(digits):
@@ -162,7 +162,7 @@ def test_a_misleading_subsample_is_dropped():
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
     optimizer = LBFGS([param], preconditioner=SampledCurvature())
     optimizer.step(objective)
-    assert sum(optimizer.run.point.value) < np.log(3)
+    assert sum(optimizer.run.state.point.value) < np.log(3)
 
 
 def test_a_start_on_few_rows_saves_iterations_on_all():
@@ -185,13 +185,13 @@ def test_a_stage_that_has_led_astray_is_undone(optimizer_class, n_problems):
             rows = objective.rows.to(torch.float32)
             blocks = tuple(replace(block, X=-block.X) for block in rows)
             penalty = objective.penalty.to(torch.float32)
-            return replace(objective, rows=Rows(blocks), penalty=penalty), objective
+            return [replace(objective, rows=Rows(blocks), penalty=penalty), objective]
 
     objective = Problem(3, n_problems, n_rows=200).objective()
     param = torch.nn.Parameter(torch.zeros(n_problems, 3, 4, dtype=torch.float64))
     optimizer = optimizer_class([param], tol=1e-8, stages=Mirrored())
     while not optimizer.is_finished:
         optimizer.step(objective)
-        if optimizer.run.point.grad.dtype == torch.float64:
-            assert (optimizer.run.point.value <= np.log(3) + 1e-12).all()
+        if optimizer.run.state.point.grad.dtype == torch.float64:
+            assert (optimizer.run.state.point.value <= np.log(3) + 1e-12).all()
     assert optimizer.is_converged

@@ -5,28 +5,34 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Batched
 
-class Curvature(Protocol):
+
+@dataclass(frozen=True, eq=False)
+class Curvature(Batched, ABC):
     """An approximate Hessian H of B problems: a linear map of (B, R, D) to itself.
 
     What is built from the rows has no penalty in it, so that one serves every C: :meth:`shifted`
-    adds that. Whatever belongs to a single problem has a leading axis B, or 1 where the problems
-    share it.
+    adds that. The first field is what a form is made of. :meth:`take` gives H of some problems.
     """
+
+    ridge: Tensor | None = field(default=None, kw_only=True)
+    """What is added to the diagonal of H for every output, shape (1 or B, 1, D)."""
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the numbers that it is made of."""
+        first: Tensor = getattr(self, next(f.name for f in fields(self) if not f.kw_only))
+        return first.dtype
 
-    def multiply(self, v: Tensor) -> Tensor:
-        """H v."""
-
+    @abstractmethod
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g.
 
@@ -34,16 +40,18 @@ class Curvature(Protocol):
         zero over the outputs the one that minimises the model.
         """
 
-    def shifted(self, diagonal: Tensor) -> Curvature:
-        """H plus a diagonal (B, 1, D) that is the same for every output."""
+    @abstractmethod
+    def _multiply(self, v: Tensor) -> Tensor:
+        """H v without the ridge."""
 
-    def take(self, problems: Sequence[int]) -> Curvature:
-        """H of some of the problems."""
+    def multiply(self, v: Tensor) -> Tensor:
+        """H v."""
+        product = self._multiply(v)
+        return product if self.ridge is None else torch.addcmul(product, self.ridge, v)
 
-
-def of_problems(tensor: Tensor, problems: Sequence[int]) -> Tensor:
-    """Entries of some of the problems; all of a tensor that they share."""
-    return tensor if len(tensor) == 1 else tensor[list(problems)]
+    def shifted(self, diagonal: Tensor) -> Self:
+        """H plus a diagonal (1 or B, 1, D) that is the same for every output."""
+        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
 
 
 def with_ridge(matrices: Tensor, ridge: Tensor | None) -> Tensor:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.base import of_problems, with_ridge
+from torchlogreg.curvature.base import Curvature, with_ridge
 from torchlogreg.curvature.row_sample import draw, leverage, second_moments
 from torchlogreg.curvature.symmetric import invert_, multiply, set_diagonal_
 from torchlogreg.problem.objective import Objective
@@ -19,7 +18,7 @@ from torchlogreg.problem.rows import joined
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class Blocks(Curvature):
     r"""The diagonal blocks of the Hessian, one for every output.
 
     The block of output r is :math:`\sum_i w_i p_{ir}(1 - p_{ir}) x_i x_i^\top`. Adding the same
@@ -31,9 +30,6 @@ class Blocks:
 
     matrices: Tensor
     """The blocks without ``ridge``, shape (1 or B, R, D, D)."""
-
-    ridge: Tensor | None = None
-    """What is added to the diagonal of every block, shape (1 or B, 1, D)."""
 
     @classmethod
     def sampled(
@@ -63,16 +59,6 @@ class Blocks:
         """Inverse of the sum of the inverses, shape (1 or B, D, D); None for a single output."""
         return invert_(self.inverse.sum(1)) if self.inverse.shape[1] > 1 else None
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the numbers that it is made of."""
-        return self.matrices.dtype
-
-    def multiply(self, v: Tensor) -> Tensor:
-        """H v."""
-        product = multiply(self.matrices, v)
-        return product if self.ridge is None else product.addcmul_(self.ridge, v)
-
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g, but for what all outputs have in common."""
         step = multiply(self.inverse, g)
@@ -81,11 +67,5 @@ class Blocks:
             step -= multiply(self.inverse, mu.unsqueeze(1).expand_as(step))
         return step
 
-    def shifted(self, diagonal: Tensor) -> Blocks:
-        """H plus a diagonal (B, 1, D) that is the same for every output."""
-        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
-
-    def take(self, problems: Sequence[int]) -> Blocks:
-        """H of some of the problems."""
-        ridge = None if self.ridge is None else of_problems(self.ridge, problems)
-        return Blocks(of_problems(self.matrices, problems), ridge)
+    def _multiply(self, v: Tensor) -> Tensor:
+        return multiply(self.matrices, v)

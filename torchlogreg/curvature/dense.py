@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.base import of_problems, with_ridge
-from torchlogreg.curvature.symmetric import damped_cholesky
+from torchlogreg.curvature.base import Curvature
+from torchlogreg.curvature.symmetric import damped_cholesky_
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(Curvature):
     r"""A matrix over all coefficients of a problem.
 
     It is singular where the objective is flat: along the gauge, and without a penalty along
@@ -28,26 +27,19 @@ class Dense:
     """
 
     matrix: Tensor
-    """The matrix (1 or B, R D, R D)."""
+    """The matrix (B, R D, R D) without ``ridge``."""
 
     @cached_property
     def factor(self) -> Tensor | None:
         """Cholesky factor of the matrix; None if it has none, whatever is added."""
-        diagonal = self.matrix.diagonal(dim1=-2, dim2=-1)
-        tiny = torch.finfo(self.matrix.dtype).tiny
+        matrix = self.matrix.clone()
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+        if self.ridge is not None:
+            diagonal.unflatten(-1, (-1, self.ridge.shape[-1])).add_(self.ridge)
+        tiny = torch.finfo(matrix.dtype).tiny
         # A column of zeros has no gradient either.
         diagonal += (diagonal <= tiny) * (diagonal.amax(-1, keepdim=True) + tiny)
-        factor, damping = damped_cholesky(self.matrix)
-        return factor if damping.isfinite().all() else None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the numbers that it is made of."""
-        return self.matrix.dtype
-
-    def multiply(self, v: Tensor) -> Tensor:
-        """H v."""
-        return (self.matrix @ v.flatten(1).unsqueeze(-1)).view_as(v)
+        return damped_cholesky_(matrix)
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g; g itself if the matrix has no factor."""
@@ -55,11 +47,5 @@ class Dense:
             return g
         return torch.cholesky_solve(g.flatten(1).unsqueeze(-1), self.factor).view_as(g)
 
-    def shifted(self, diagonal: Tensor) -> Dense:
-        """H plus a diagonal (B, 1, D) that is the same for every output."""
-        n_outputs = self.matrix.shape[-1] // diagonal.shape[-1]
-        return Dense(with_ridge(self.matrix, diagonal.expand(-1, n_outputs, -1).flatten(1)))
-
-    def take(self, problems: Sequence[int]) -> Dense:
-        """H of some of the problems."""
-        return replace(self, matrix=of_problems(self.matrix, problems))
+    def _multiply(self, v: Tensor) -> Tensor:
+        return (self.matrix @ v.flatten(1).unsqueeze(-1)).view_as(v)

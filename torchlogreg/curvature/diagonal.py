@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -10,13 +9,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.base import of_problems
+from torchlogreg.curvature.base import Curvature
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonal:
+class Diagonal(Curvature):
     r"""The diagonal of the Hessian: what the scales of the columns need.
 
     As for :class:`~torchlogreg.curvature.Blocks`, steps sum to zero over the outputs:
@@ -40,37 +39,21 @@ class Diagonal:
     @cached_property
     def inverse(self) -> Tensor:
         """Inverse of every entry; 0 for a column of zeros, which does not move."""
-        tiny = torch.finfo(self.diagonal.dtype).tiny
-        return torch.where(self.diagonal > tiny, 1 / self.diagonal, 0)
+        diagonal = self.diagonal if self.ridge is None else self.diagonal + self.ridge
+        return torch.where(diagonal > torch.finfo(diagonal.dtype).tiny, 1 / diagonal, 0)
 
     @cached_property
-    def multiplier(self) -> Tensor | None:
-        """Inverse of the sum of the inverses, shape (1 or B, 1, D); None for a single output."""
-        if self.diagonal.shape[1] == 1:
-            return None
+    def multiplier(self) -> Tensor:
+        """Inverse of the sum of the inverses, shape (1 or B, 1, D)."""
         total = self.inverse.sum(1, keepdim=True)
         return torch.where(total > 0, 1 / total, 0)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the numbers that it is made of."""
-        return self.diagonal.dtype
-
-    def multiply(self, v: Tensor) -> Tensor:
-        """H v."""
-        return self.diagonal * v
-
     def solve(self, g: Tensor) -> Tensor:
-        """A step s with H s = g that sums to zero over the outputs."""
+        """A step s with H s = g, but for what all outputs have in common."""
         step = self.inverse * g
-        if self.multiplier is not None:
+        if self.diagonal.shape[1] > 1:
             step -= self.inverse * (self.multiplier * step.sum(1, keepdim=True))
         return step
 
-    def shifted(self, diagonal: Tensor) -> Diagonal:
-        """H plus a diagonal (B, 1, D) that is the same for every output."""
-        return Diagonal(self.diagonal + diagonal)
-
-    def take(self, problems: Sequence[int]) -> Diagonal:
-        """H of some of the problems."""
-        return Diagonal(of_problems(self.diagonal, problems))
+    def _multiply(self, v: Tensor) -> Tensor:
+        return self.diagonal * v

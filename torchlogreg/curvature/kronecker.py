@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.base import of_problems, with_ridge
+from torchlogreg.curvature.base import Curvature, with_ridge
 from torchlogreg.curvature.row_sample import draw, leverage, second_moments
 from torchlogreg.curvature.symmetric import invert_, set_diagonal_
 from torchlogreg.problem.objective import LEAST_CURVATURE, Objective
@@ -19,7 +18,7 @@ from torchlogreg.problem.rows import joined
 
 
 @dataclass(frozen=True, eq=False)
-class Kronecker:
+class Kronecker(Curvature):
     r"""One matrix over the outputs times one over the columns.
 
     :math:`H \approx A \otimes G`, with the mean A of the rows' R x R Hessians in eta, of trace
@@ -38,9 +37,6 @@ class Kronecker:
 
     columns: Tensor
     """G of every problem without ``ridge``, shape (1 or B, D, D)."""
-
-    ridge: Tensor | None = None
-    """What is added to the diagonal of H for every output, shape (1 or B, 1, D)."""
 
     damping: float = 1.0
     """Added to the eigenvalues of A, in units of their mean: rare classes have next to none."""
@@ -95,29 +91,9 @@ class Kronecker:
         ridge = None if self.ridge is None else self.n_free * self.ridge.squeeze(1)
         return invert_(with_ridge(self.columns, ridge))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the numbers that it is made of."""
-        return self.columns.dtype
-
-    def multiply(self, v: Tensor) -> Tensor:
-        """H v, without damping."""
-        product = self.outputs @ v @ self.columns
-        return product if self.ridge is None else product.addcmul_(self.ridge, v)
-
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g, damped, and 0 along the gauge."""
         return self.inverse_outputs @ g @ self.inverse_columns
 
-    def shifted(self, diagonal: Tensor) -> Kronecker:
-        """H plus a diagonal (B, 1, D) that is the same for every output."""
-        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
-
-    def take(self, problems: Sequence[int]) -> Kronecker:
-        """H of some of the problems."""
-        return replace(
-            self,
-            outputs=of_problems(self.outputs, problems),
-            columns=of_problems(self.columns, problems),
-            ridge=None if self.ridge is None else of_problems(self.ridge, problems),
-        )
+    def _multiply(self, v: Tensor) -> Tensor:
+        return self.outputs @ v @ self.columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +11,7 @@ from torchlogreg.curvature.base import Curvature, solved
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(Curvature):
     r"""Pairs of steps s and gradient differences y, on top of any other curvature.
 
     The initial matrix is ``initial`` divided by ``scale``. A pair of zeros stands for one that
@@ -90,7 +89,7 @@ class Pairs:
         solution: Tensor = r + self.S.mT @ delta
         return solution.view_as(g)
 
-    def multiply(self, v: Tensor) -> Tensor:
+    def _multiply(self, v: Tensor) -> Tensor:
         """H v, by the compact representation."""
         if not len(self):
             return self._initial_multiply(v)
@@ -118,20 +117,9 @@ class Pairs:
         Y = self.Y + (diagonal.unsqueeze(1) * steps).flatten(2)
         return replace(self, Y=Y, initial=self.initial.shifted(self.scale * diagonal))
 
-    def take(self, problems: Sequence[int]) -> Pairs:
-        """H of some of the problems."""
-        index = list(problems)
-        initial = None if self.initial is None else self.initial.take(index)
-        return Pairs(self.S[index], self.Y[index], self.scale[index], initial)
-
     def to(self, dtype: torch.dtype) -> Pairs:
         """Return the same pairs in another dtype; the initial matrix keeps its own."""
         return Pairs(self.S.to(dtype), self.Y.to(dtype), self.scale.to(dtype), self.initial)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the pairs."""
-        return self.S.dtype
 
     def _initial_solve(self, g: Tensor) -> Tensor:
         return g if self.initial is None else solved(self.initial, g)

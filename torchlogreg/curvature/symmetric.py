@@ -32,39 +32,37 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     matrix.diagonal().copy_(exact)
 
 
-def damped_cholesky(matrices: Tensor) -> tuple[Tensor, Tensor]:
+def damped_cholesky_(matrices: Tensor) -> Tensor | None:
     """Factorise positive semi-definite matrices (..., D, D) whose diagonal is positive.
 
     A multiple of the diagonal of the size of the rounding errors is added, and raised for each
-    matrix until it is positive definite. The diagonal of ``matrices`` is left as it was.
+    matrix until it is positive definite.
 
     Returns
     -------
-    factor : Tensor of shape (..., D, D)
-        Lower Cholesky factors.
-    damping : Tensor of shape (...)
-        The multiples; infinity where none of up to ten helped, and the factor is of no use.
+    factor : Tensor of shape (..., D, D), or None
+        Lower Cholesky factors; None where no multiple of up to ten has helped some matrix.
     """
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
-    original = diagonal.clone()
-    rounding = torch.finfo(diagonal.dtype).eps * matrices.shape[-1]
-    damping = torch.full_like(original[..., 0], rounding)
-    while True:
-        torch.mul(original, 1 + damping.unsqueeze(-1), out=diagonal)
+    damping = torch.finfo(matrices.dtype).eps * matrices.shape[-1]
+    diagonal *= 1 + damping
+    factor: Tensor
+    factor, info = torch.linalg.cholesky_ex(matrices)
+    while info.any():
+        if damping > 1:
+            return None
+        more = (1 + 10 * damping) / (1 + damping)
+        diagonal *= torch.where(info > 0, more, 1).unsqueeze(-1)
+        damping *= 10
         factor, info = torch.linalg.cholesky_ex(matrices)
-        is_failed = info > 0
-        if not is_failed.any():
-            break
-        damping = torch.where(is_failed, 10 * damping, damping)
-        if (damping > 10).any():
-            damping = torch.where(is_failed, torch.inf, damping)
-            break
-    diagonal.copy_(original)
-    return factor, damping
+    return factor
 
 
 def invert_(matrices: Tensor) -> Tensor:
-    """Invert positive semi-definite matrices (..., D, D) in place, in units of their diagonal."""
+    """Invert positive semi-definite matrices (..., D, D) in place, in units of their diagonal.
+
+    Where that is impossible, the result is not a number.
+    """
     tiny = torch.finfo(matrices.dtype).tiny
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     largest = diagonal.amax(-1, keepdim=True) + tiny
@@ -73,7 +71,9 @@ def invert_(matrices: Tensor) -> Tensor:
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
     diagonal.fill_(1)
-    factor, _ = damped_cholesky(matrices)
+    factor = damped_cholesky_(matrices)
+    if factor is None:
+        return matrices.fill_(torch.nan)
     torch.cholesky_inverse(factor, out=matrices)
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)

@@ -42,12 +42,12 @@ class FullBatchNet(LogisticNet):
     @property
     def optimality(self) -> float:
         """Gradient norm of the worst problem."""
-        return float(max(self.optimizer_.optimality, default=math.inf))
+        return max((s.optimality for s in self.optimizer_.standings), default=math.inf)
 
     @property
     def suboptimality(self) -> float:
         """Estimate of f - f* of the worst problem; nan if that of any is."""
-        return float(np.max(self.optimizer_.suboptimality, initial=-math.inf))
+        return float(np.max([s.gap for s in self.optimizer_.standings], initial=-math.inf))
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Give out the objective of the training set."""
@@ -70,7 +70,7 @@ class FullBatchNet(LogisticNet):
         loss = self.history[-1].get("train_loss", math.nan)
         return {
             "loss": torch.tensor(loss, dtype=torch.float64, device="cpu"),
-            "y_pred": self._logits(self.optimizer_.run.point),
+            "y_pred": self._logits(self.optimizer_.run.state.point),
         }
 
     def conclude(self, rows: ArrayRows) -> None:
@@ -125,8 +125,8 @@ class FullBatchNet(LogisticNet):
 
     def _record(self) -> None:
         """Write what the optimizer has traced into the last rows of the history."""
-        trace = self.optimizer_.trace
-        rows = [row for row in self.history[len(self.history) - len(trace) :] if row["batches"]]
-        for row, (loss, optimality, step) in zip(rows, trace, strict=False):
-            row["batches"][0]["train_loss"] = row["train_loss"] = loss
-            row["optimality"], row["step"] = optimality, step
+        looks = [] if self.optimizer_.run is None else self.optimizer_.run.looks
+        rows = [row for row in self.history[len(self.history) - len(looks) :] if row["batches"]]
+        for row, look in zip(rows, looks, strict=False):
+            row["batches"][0]["train_loss"] = row["train_loss"] = sum(look.values)
+            row["optimality"], row["step"] = max(look.norms), max(look.lengths)

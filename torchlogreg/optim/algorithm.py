@@ -1,32 +1,33 @@
-"""What an algorithm is asked for, and in which order: see :mod:`torchlogreg.optim.minimise`."""
+"""What an algorithm is asked for, and in which order: see :mod:`torchlogreg.optim.iteration`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from torchlogreg.optim.stages import Stages
 from torchlogreg.optim.stopping import Stopping
+from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
 
-class Memory(Protocol):
+@dataclass(frozen=True, eq=False)
+class Memory(Batched):
     """What an algorithm has learnt. It does not change: learning returns another one."""
 
-    def take(self, problems: Sequence[int]) -> Self:
-        """Return what is known of some of the problems."""
-
     def to(self, dtype: torch.dtype) -> Self:
-        """Return it for an objective of another dtype."""
+        """Return it for an objective of another dtype; as it is by default."""
+        return self
 
     def stored(self) -> dict[str, Any]:
-        """Return what is needed to go on after a break, as numbers and tensors."""
+        """Return what is needed to go on after a break, as numbers and tensors; nothing."""
+        return {}
 
 
 M = TypeVar("M", bound=Memory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature import Dense
-from torchlogreg.optim.algorithm import Algorithm
+from torchlogreg.curvature.base import solved
+from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
@@ -31,23 +32,11 @@ def memory_of(device: torch.device) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class NewtonMemory:
+class NewtonMemory(Memory):
     """What Newton's method keeps from the last iteration."""
 
     hessian: Dense | None = None
     """The Hessian where that iteration began, penalty included; made anew in every iteration."""
-
-    def take(self, problems: Sequence[int]) -> NewtonMemory:
-        """Return what is known of some of the problems."""
-        return NewtonMemory(None if self.hessian is None else self.hessian.take(problems))
-
-    def to(self, dtype: torch.dtype) -> NewtonMemory:
-        """Return it as it is: it knows its own precision."""
-        return self
-
-    def stored(self) -> dict[str, Any]:
-        """Return nothing: the next iteration makes it anew."""
-        return {}
 
 
 @dataclass(frozen=True)
@@ -98,8 +87,7 @@ class Newton(Algorithm[NewtonMemory]):
         """Newton decrement, with the Hessian of the last iteration."""
         if memory.hessian is None or memory.hessian.factor is None:
             return point.grad.new_full((len(point.grad),), torch.nan), memory
-        step = memory.hessian.solve(point.grad.to(memory.hessian.dtype)).to(point.grad.dtype)
-        return 0.5 * (point.grad * step).sum((-2, -1)), memory
+        return 0.5 * (point.grad * solved(memory.hessian, point.grad)).sum((-2, -1)), memory
 
     @staticmethod
     def _hessian(objective: Objective, point: Point) -> Dense:

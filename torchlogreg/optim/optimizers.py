@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm
-from torchlogreg.optim.minimise import Row, State, begin, concluded, step
+from torchlogreg.optim.minimise import Run
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.quasi_newton import CurvatureLadder, QuasiNewton
 from torchlogreg.optim.stages import Stages, Subsample
@@ -55,6 +55,14 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         If there is more than one parameter, or if ``lr`` or ``tol`` is out of range.
     """
 
+    run: Run[Any] | None
+    """The minimisation under way; None before it begins, and when it has been let go."""
+
+    standings: list[Standing]
+    """How each problem stands, as of the last look; empty before the first."""
+
+    _source: tuple[Objective, int] | None
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -72,9 +80,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if check_every < 1:
             raise ValueError(f"check_every={check_every!r} must be at least 1.")
         self._algorithm = algorithm
-        self._run: State[Any] | None = None
-        self._source: tuple[Objective, int] | None = None
-        self._standings: tuple[Standing, ...] = ()
+        self.release()
+        self.restart()
         super().__init__(params, {"lr": lr, "tol": tol, "check_every": check_every, **numbers})
         if len(self.param_groups) != 1 or len(self.param_groups[0]["params"]) != 1:
             raise ValueError(
@@ -90,13 +97,14 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         return {**super().__getstate__(), "_algorithm": self._algorithm}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._let_go()
+        self.release()
+        self.restart()
         super().__setstate__(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state that was saved."""
         super().load_state_dict(state_dict)
-        self._let_go()
+        self.release()
 
     @property
     def algorithm(self) -> Algorithm[Any]:
@@ -122,93 +130,63 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         value : Tensor, scalar
             Sum of the B objectives after the step.
         """
-        param, check_every = self._param, self.param_groups[0]["check_every"]
-        algorithm = self.algorithm
-        state = self._run
-        if state is None or self._source != (closure, param._version):
+        param, algorithm = self._param, self.algorithm
+        run = self.run
+        if run is None or self._source != (closure, param._version):
             stored = dict(self.state[param])
-            n_stages = stored.pop("n_stages", None)
-            objective = closure if check_every == 1 else closure.unattended()
-            state = begin(objective, param.detach().clone(), algorithm, stored, n_stages)
-        state = step(state, algorithm, check_every)
-        self._run, self._standings = state, state.standings
-        self.state[param] = {"n_stages": len(state.stages), **state.memory.stored()}
-        param.copy_(state.coef)
-        param.grad = state.grad
+            run = Run(
+                closure,
+                param.detach(),
+                algorithm,
+                n_stages=stored.pop("n_stages", None),
+                stored=stored,
+                look_every=self.param_groups[0]["check_every"],
+            )
+        run.step(algorithm)
+        self.run, self.standings = run, run.standings
+        self.state[param] = {"n_stages": len(run.state.stages), **run.state.memory.stored()}
+        param.copy_(run.coef)
         self._source = (closure, param._version)
-        value = torch.as_tensor(state.point.value.sum(), dtype=param.dtype, device=param.device)
-        return value + sum(
-            s.value for b, s in enumerate(state.standings) if b not in state.problems
-        )
+        left = sum(s.value for b, s in enumerate(run.standings) if b not in run.problems)
+        value = run.state.point.value.sum() + left
+        return torch.as_tensor(value, dtype=param.dtype, device=param.device)
 
     @torch.no_grad()
     def certify(self, objective: Objective) -> None:
         """Check what is left unchecked; evaluate anew if somebody has changed the parameter."""
         param = self._param
-        if self._run is not None and self._source == (objective, param._version):
-            self._run = concluded(self._run)
-            self._standings = self._run.standings
+        if self.run is not None and self._source == (objective, param._version):
+            self.run.conclude()
             return
         norms = objective.optimality(objective.recheck(param.detach())).tolist()
-        known = self._standings or [Standing() for _ in norms]
-        self._standings = tuple(
+        known = self.standings or [Standing() for _ in norms]
+        self.standings = [
             replace(standing, optimality=norm, gap=math.nan)
             for standing, norm in zip(known, norms, strict=True)
-        )
+        ]
 
     def release(self) -> None:
         """Let go of the objective, and of the data behind it. How the problems stand is kept."""
-        standings = self._standings
-        self._let_go()
-        self._standings = standings
+        self.run = self._source = None
 
     def restart(self) -> None:
         """Forget how the problems stand: there is to be another run."""
-        self._standings = ()
-
-    @property
-    def run(self) -> State[Any] | None:
-        """Where the minimisation stands; None before it begins, and when it has been let go."""
-        return self._run
-
-    @property
-    def standings(self) -> tuple[Standing, ...]:
-        """How each problem stands, as of the last look; empty before the first."""
-        return self._standings
-
-    @property
-    def trace(self) -> tuple[Row, ...]:
-        """The iterations that the last step has looked at, itself included."""
-        return () if self._run is None else self._run.trace
+        self.standings = []
 
     @property
     def is_finished(self) -> bool:
         """Whether every problem is solved or stalled, and was checked."""
-        known = self._standings
-        return bool(known) and all(s.is_done and s.is_checked for s in known)
+        return bool(self.standings) and all(standing.is_final for standing in self.standings)
 
     @property
     def is_converged(self) -> bool:
         """Whether the gradient of every problem is below ``tol``."""
         tol = self.param_groups[0]["tol"]
-        return bool(self._standings) and all(s.optimality <= tol for s in self._standings)
-
-    @property
-    def optimality(self) -> tuple[float, ...]:
-        """Gradient norm of each problem at the last look: the largest absolute value."""
-        return tuple(standing.optimality for standing in self._standings)
-
-    @property
-    def suboptimality(self) -> tuple[float, ...]:
-        """Estimate of f - f* of each problem; nan before the gradient is small."""
-        return tuple(standing.gap for standing in self._standings)
+        return bool(self.standings) and all(s.optimality <= tol for s in self.standings)
 
     @property
     def _param(self) -> Any:
         return self.param_groups[0]["params"][0]
-
-    def _let_go(self) -> None:
-        self._run, self._source, self._standings = None, None, ()
 
 
 STAGES, SUBSAMPLE = Stages(), Subsample()

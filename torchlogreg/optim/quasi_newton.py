@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature import Curvature, Pairs
-from torchlogreg.optim.algorithm import Algorithm
+from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.minimise import minimise
 from torchlogreg.optim.stages import Subsample
 from torchlogreg.optim.stopping import Stopping
@@ -36,7 +36,7 @@ class CurvatureLadder(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class QuasiNewtonMemory:
+class QuasiNewtonMemory(Memory):
     """What L-BFGS knows between two iterations."""
 
     pairs: Pairs
@@ -57,18 +57,16 @@ class QuasiNewtonMemory:
     is_built: bool = False
     """Whether ``pairs`` has it. False after a break."""
 
-    known: tuple[Point, Tensor] | None = None
-    """A direction, and the point that it belongs to: the estimate of f - f* asks for it, too."""
+    known_at: Point | None = None
+    """Where the last direction was found: the estimate of f - f* asks for it, too."""
 
-    def take(self, problems: Sequence[int]) -> QuasiNewtonMemory:
-        """Return what is known of some of the problems."""
-        anchor = None if self.anchor is None else self.anchor[list(problems)]
-        return replace(self, pairs=self.pairs.take(problems), anchor=anchor, known=None)
+    known: Tensor | None = None
+    """That direction."""
 
     def to(self, dtype: torch.dtype) -> QuasiNewtonMemory:
         """Return it for an objective of another dtype."""
         anchor = None if self.anchor is None else self.anchor.to(dtype)
-        return replace(self, pairs=self.pairs.to(dtype), anchor=anchor, known=None)
+        return replace(self, pairs=self.pairs.to(dtype), anchor=anchor, known_at=None)
 
     def stored(self) -> dict[str, Any]:
         """Return what is needed to go on after a break, as numbers and tensors."""
@@ -192,17 +190,17 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     def forget(self, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
         """Forget pairs and initial matrix."""
         pairs = memory.pairs.cleared()
-        return replace(memory, pairs=pairs, quality=-1, anchor=None, is_built=False, known=None)
+        return replace(memory, pairs=pairs, quality=-1, anchor=None, is_built=False, known_at=None)
 
     def _descend(self, point: Point, memory: QuasiNewtonMemory) -> tuple[Tensor, QuasiNewtonMemory]:
         """Direction at a point, found once."""
-        if memory.known is not None and memory.known[0] is point:
-            return memory.known[1], memory
+        if memory.known is not None and memory.known_at is point:
+            return memory.known, memory
         direction = -memory.pairs.solve(point.grad)
         if not len(memory.pairs) and memory.pairs.initial is None:
             tiny = torch.finfo(direction.dtype).tiny
             direction = direction / direction.abs().sum((-2, -1), keepdim=True).clamp_min(tiny)
-        return direction, replace(memory, known=(point, direction))
+        return direction, replace(memory, known_at=point, known=direction)
 
     def _on_curvature(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, quality: int
@@ -219,7 +217,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         initial = loss.shifted(objective.ridge)
         is_sound = initial.solve(point.grad).isfinite().all()  # it may overflow
         pairs = memory.pairs.on(initial if is_sound else None, point.grad.shape)
-        return replace(memory, pairs=pairs, is_built=True, known=None)
+        return replace(memory, pairs=pairs, is_built=True, known_at=None)
 
     def _quality_due(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, norm: float

@@ -29,15 +29,15 @@ class Stages:
     n_looked_at: int = 1000
     """Rows that are looked at for that."""
 
-    def of(self, objective: Objective) -> tuple[Objective, ...]:
+    def of(self, objective: Objective) -> list[Objective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
         rows = objective.rows
         is_large = rows.is_dense and rows.n_entries >= self.large_entries
         if objective.dtype != torch.float64 or not is_large or self._lies_far_from_zero(objective):
-            return (objective,)
+            return [objective]
         single = torch.float32
         stand_in = replace(objective, rows=rows.to(single), penalty=objective.penalty.to(single))
-        return stand_in, objective
+        return [stand_in, objective]
 
     def _lies_far_from_zero(self, objective: Objective) -> bool:
         """Whether a column is so far from zero that float32 leaves few digits of its deviation."""

@@ -34,7 +34,7 @@ class Standing:
     smallest: float = math.inf
     """Smallest gradient norm so far."""
 
-    n_left: int = 0
+    n_left: int = 1
     """Iterations left without progress."""
 
     checked_norm: float = math.inf
@@ -44,6 +44,11 @@ class Standing:
     def is_done(self) -> bool:
         """Whether the problem is solved or stalled."""
         return self.is_solved or self.n_left <= 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is done, and was checked."""
+        return self.is_done and self.is_checked
 
     def status(self, tol: float) -> str:
         """One of "converged", "stalled" and "unfinished"."""
@@ -98,6 +103,7 @@ class Stopping:
         *,
         resolution: float,
         is_stand_in: bool = False,
+        n_made: int = 1,
     ) -> Standing:
         """Return the standing of a problem with new numbers.
 
@@ -111,6 +117,8 @@ class Stopping:
             Relative spacing of the numbers that they were computed with.
         is_stand_in : bool, default=False
             Whether they are those of a cheaper stand-in, which need not be solved.
+        n_made : int, default=1
+            Iterations since the last verdict.
         """
         decrease, gain = (
             (self.stage_decrease, self.stage_gain) if is_stand_in else (2 * resolution, 0.9)
@@ -123,7 +131,7 @@ class Stopping:
             n_left = min(n_left, self.stage_patience)
         is_solved = norm <= self.goal and not gap > 0.1 * self.tol * max(abs(value), 0.01)
         return Standing(
-            standing.n_iter,
+            standing.n_iter + n_made,
             value,
             norm,
             gap,
@@ -142,7 +150,7 @@ class Stopping:
         If it is not good enough, and going on has halved the gradient norm since the last such
         check, it goes on. Otherwise nothing will help.
         """
-        judged = self.judge(standing, value, norm, gap, resolution=resolution)
+        judged = self.judge(standing, value, norm, gap, resolution=resolution, n_made=0)
         is_helped = norm < 0.5 * standing.checked_norm
         return replace(
             judged,

@@ -39,9 +39,6 @@ class Family(Protocol):
         No exponential is computed again, and nothing else is kept in memory for it.
         """
 
-    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
-        """Product (B, R, n) of each row's R x R Hessian in eta with the vectors v."""
-
     def curvature_diagonal(self, curvature: Tensor) -> Tensor:
         """Diagonal (B, R, n) of each row's R x R Hessian in eta."""
 
@@ -87,10 +84,6 @@ class Bernoulli:
         r"""Variance :math:`q (1 - q)`, with the size :math:`q = \sigma(-m)` of the residual."""
         wrong = residual.abs()
         return wrong - wrong.square()
-
-    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
-        """Each row's Hessian is a number."""
-        return curvature * v
 
     def curvature_diagonal(self, curvature: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
@@ -143,11 +136,6 @@ class Categorical:
         r"""The probabilities p, which are the residual :math:`+ e_y`."""
         index = targets.expand(*residual.shape[:-2], 1, -1)
         return residual.scatter(-2, index, 1.0, reduce="add")
-
-    def curvature_product(self, curvature: Tensor, v: Tensor) -> Tensor:
-        r"""Product with :math:`\mathrm{diag}(p) - p p^\top`."""
-        weighted = curvature * v
-        return weighted - curvature * weighted.sum(-2, keepdim=True)
 
     def curvature_diagonal(self, curvature: Tensor) -> Tensor:
         r"""Diagonal :math:`p (1 - p)`."""

@@ -65,7 +65,7 @@ INTERCEPT_STEPS = 6
 class Objective:
     """Penalised mean loss of B problems over the same rows.
 
-    Value, gradient, Hessian-vector product and Hessian are closed forms: one pass over the
+    Value, gradient and Hessian are closed forms: one pass over the
     data each and no autograd graph. Two objectives are equal if they have the same rows, family
     and penalty.
 
@@ -147,16 +147,6 @@ class Objective:
         (gradient,) = self.rows.sum(part, residual)
         return self.penalty.add_gradient_(gradient, coef)
 
-    def hvp(self, point: Point, v: Tensor) -> Tensor:
-        """Hessian at ``point`` times ``v``, both of shape (B, R, D): X is read twice."""
-
-        def product(block: RowBlock, residual: Tensor) -> Tensor:
-            curvature = self.family.curvature(residual, block.targets)
-            return self.family.curvature_product(curvature, block.predictor(v))
-
-        pairs = zip(self.rows, point.residual, strict=True)
-        return self.gradient(v, [product(*pair) for pair in pairs])
-
     def hessian(self, point: Point) -> Tensor:
         """Hessian of the loss over the flattened coefficients, shape (B, R * D, R * D).
 
@@ -171,11 +161,11 @@ class Objective:
             for rows in block.chunks(B * R * D):
                 columns, weight = block.design(rows), block.weight[:, None, rows]
                 curvature = self.family.curvature(residual[..., rows], block.targets[rows])
-                plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-                weighted = plain * weight
+                weighted = ((curvature * weight).unsqueeze(-2) * columns).flatten(1, 2)
                 own = (weighted @ columns.T).unflatten(1, (R, D))
                 hessian.view(B, R, D, R, D).diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
                 if self.family.outputs_compete:
+                    plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
                     hessian.baddbmm_(weighted, plain.mT, alpha=-1)
             return (hessian,)
 

@@ -5,15 +5,16 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Batched
+
 
 @dataclass(frozen=True, eq=False)
-class Penalty:
+class Penalty(Batched):
     r"""Elastic net :math:`\sum_{rj} \tfrac{1}{2} \lambda_{bj} W_{brj}^2 + \mu_{bj} |W_{brj}|`.
 
     Parameters
@@ -44,12 +45,6 @@ class Penalty:
         """Return the same penalty on a device, in a dtype from which others will follow."""
         l1 = None if self.l1 is None else self.l1.to(device, dtype)
         return Penalty(self.l2.to(device, dtype), l1, self.is_zero)
-
-    def take(self, problems: Sequence[int]) -> Penalty:
-        """Return the penalty of some of the problems."""
-        l1 = None if self.l1 is None else self.l1[problems]
-        unrounded = None if self.unrounded is None else self.unrounded.take(problems)
-        return replace(self, l2=self.l2[problems], l1=l1, unrounded=unrounded)
 
     def value(self, coef: Tensor) -> Tensor:
         """Penalty of each problem, shape (B,)."""

@@ -13,21 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Batched
+
 Numbers = Any
 """One number for each problem, shape (B,): a NumPy array on the host; a tensor on the device if
 the objective is not attended."""
 
 
-class _Record:
-    """What has a part for each problem: tensors and arrays of B entries, or lists of these."""
-
-    def take(self, problems: Sequence[int]) -> Self:
-        """Return the parts of some of the problems."""
-        index = list(problems)
-        return self._each(lambda part: part[index])
+class _Evaluation(Batched):
+    """Tensors and arrays of B entries, and lists of these, that can be put together anew."""
 
     def put(self, problems: Sequence[int], other: Self) -> Self:
-        """Return this record with that of some problems in the place of its own."""
+        """Return this evaluation with that of some problems in the place of its own."""
         index = list(problems)
 
         def replace(whole: Any, part: Any) -> Any:
@@ -35,32 +32,33 @@ class _Record:
             copy[index] = part
             return copy
 
-        return self._each(replace, other)
+        return self._combined(replace, other)
 
     def where(self, mask: Tensor, other: Self) -> Self:
-        """Return this record in the problems for which the mask (B,) holds, the other elsewhere."""
+        """Return this one in the problems for which the mask (B,) holds, the other elsewhere."""
 
         def choose(new: Any, old: Any) -> Any:
             if not isinstance(new, Tensor):
                 return np.where(mask.cpu().numpy(), new, old)
             return torch.where(mask.view(-1, *[1] * (new.ndim - 1)), new, old)
 
-        return self._each(choose, other)
+        return self._combined(choose, other)
 
-    def _each(self, function: Callable[..., Any], *others: Self) -> Self:
-        """Apply a function to the fields, to lists entry by entry."""
-
-        def field_of(name: str) -> Any:
-            values = [getattr(record, name) for record in (self, *others)]
-            if isinstance(values[0], list):
-                return [function(*parts) for parts in zip(*values, strict=True)]
-            return function(*values)
-
-        return type(self)(*(field_of(name) for name in vars(self)))
+    def _combined(self, function: Callable[[Any, Any], Any], other: Self) -> Self:
+        """Apply a function to the fields of both, to lists entry by entry."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return type(self)(
+            *(
+                [function(*entries) for entries in zip(one, two, strict=True)]
+                if isinstance(one, list)
+                else function(one, two)
+                for one, two in pairs
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Point(_Record):
+class Point(_Evaluation):
     """The objective at some coefficients."""
 
     coef: Tensor
@@ -83,7 +81,7 @@ class Point(_Record):
 
 
 @dataclass(frozen=True, eq=False)
-class Trial(_Record):
+class Trial(_Evaluation):
     """The objective restricted to a line, at one step length."""
 
     step: Numbers

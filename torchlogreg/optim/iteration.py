@@ -1,0 +1,303 @@
+"""An iteration: in which order objective, algorithm, line search and stopping rule are asked.
+
+Between two iterations a minimisation is a :class:`State`, which never changes: :func:`begin` and
+:func:`step` return others.
+
+1. :func:`begin` evaluates the objective, or the first of its stand-ins, where it is to begin.
+2. :func:`step` makes an iteration: the algorithm's direction, a line search, what the algorithm
+   learns from the move, and the verdict of the stopping rule.
+3. A stand-in that no longer pays is left for the next stage.
+4. A problem that seems to be done is evaluated again, as exactly as can be, at the coefficients
+   that are returned. It goes on if that shows that it can.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Generic, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchlogreg.optim.algorithm import Algorithm, M
+from torchlogreg.optim.line_search import secant_search, wolfe_search
+from torchlogreg.optim.stopping import Standing
+from torchlogreg.problem.batched import Batched
+from torchlogreg.problem.line import Line
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.points import Numbers, Point
+
+
+class Look(NamedTuple):
+    """Numbers of each problem in the batch after an iteration."""
+
+    values: Numbers
+    """Objectives."""
+
+    norms: Numbers
+    """Gradient norms."""
+
+    lengths: Numbers
+    """Step lengths."""
+
+
+@dataclass(frozen=True, eq=False)
+class State(Batched, Generic[M]):
+    """Where the minimisation of some problems stands between two iterations."""
+
+    stages: list[Objective]
+    """What is minimised now, and what after it."""
+
+    point: Point
+    """The present stage at the coefficients that it is minimised over."""
+
+    memory: M
+    """What the algorithm has learnt."""
+
+    standings: tuple[Standing, ...]
+    """How each problem stands, as of the last look."""
+
+    coef: Tensor
+    """The user's coefficients (B, R, D)."""
+
+    stage_start: Point
+    """Where the present stage began."""
+
+    length: Numbers
+    """Step lengths of the last iteration."""
+
+    first_trial: Tensor | None = None
+    """First trial of the next line search, where nobody waits for its result."""
+
+    queue: list[Look] = field(default_factory=list)
+    """What nobody has looked at; empty when problems leave."""
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised now."""
+        return self.stages[0]
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether that is a stand-in."""
+        return len(self.stages) > 1
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every problem is done, at least on this stage."""
+        return all(standing.is_done for standing in self.standings)
+
+
+def begin(
+    stages: list[Objective],
+    coef: Tensor,
+    algorithm: Algorithm[M],
+    memory: M,
+    standings: tuple[Standing, ...],
+    dtype: torch.dtype,
+    before: State[M] | None = None,
+) -> State[M]:
+    """Begin with the first of some stages that is worth it, at inner coefficients.
+
+    If there was a stage before, it may have raised the objective of some problems. These go back to
+    where that began, and what was learnt on the way is forgotten.
+    """
+    objective = stages[0]
+    # What rounding has left along the gauge no step would remove.
+    start = objective.fix_gauge(coef.to(objective.dtype))
+    point, memory = algorithm.begin(objective, start, memory.to(objective.dtype))
+    if before is not None:
+        reached, value = (torch.as_tensor(p.value).double() for p in (point, before.stage_start))
+        is_higher = ~(reached <= value + 1e-6 * value.abs())  # not a number is higher, too
+        if is_higher.any():
+            mask = is_higher.to(coef.device)[:, None, None]
+            point = objective.at(torch.where(mask, before.stage_start.coef.to(start), point.coef))
+            memory = algorithm.forget(memory)
+    state = State(
+        stages,
+        point,
+        memory,
+        tuple(standing.afresh() for standing in standings),
+        objective.outer(point.coef).to(dtype),
+        stage_start=point,
+        length=torch.zeros_like(point.grad[:, 0, 0]) if before is None else before.length,
+    )
+    state, _ = _judged(state, algorithm, n_made=0)
+    overflows = not all(math.isfinite(standing.value) for standing in state.standings)
+    if state.is_stand_in and (overflows or state.is_done):
+        start = coef if overflows else point.coef
+        return begin(stages[1:], start, algorithm, state.memory, state.standings, dtype)
+    return state
+
+
+def step(
+    state: State[M], algorithm: Algorithm[M], look_every: int = 1
+) -> tuple[State[M], list[Look]]:
+    """Make an iteration; look at the numbers once in ``look_every`` of them.
+
+    Returns the next state, and the looks.
+    """
+    looks: list[Look] = []
+    if not state.is_done:
+        state, looks = _judged(_moved(state, algorithm), algorithm, look_every)
+        if state.is_stand_in and state.is_done:
+            coef, dtype = state.point.coef, state.coef.dtype
+            state = begin(
+                state.stages[1:], coef, algorithm, state.memory, state.standings, dtype, state
+            )
+    is_settled = any(s.is_done and not s.is_checked for s in state.standings)
+    if is_settled and not state.is_stand_in:
+        state = _checked(state, algorithm)
+    # The last look is at what the iteration has come to in the end.
+    return state, [*looks[:-1], _standing_look(state)] if looks or is_settled else looks
+
+
+def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
+    """Look at what nobody has looked at, and evaluate exactly what has not been."""
+    standings = list(state.standings)
+    looks = _fetched(state, state.queue)
+    for place, (value, norm) in enumerate(zip(*looks[-1][:2], strict=True) if looks else ()):
+        standings[place] = replace(standings[place], value=value, optimality=norm, gap=math.nan)
+    places = [place for place, standing in enumerate(standings) if not standing.is_checked]
+    if places:
+        objective = state.stages[-1].take(places)
+        norms = objective.optimality(objective.recheck(state.coef[places])).tolist()
+        for place, norm in zip(places, norms, strict=True):
+            gap = math.nan if state.is_stand_in else standings[place].gap
+            standings[place] = replace(standings[place], optimality=norm, gap=gap)
+    return replace(state, standings=tuple(standings), queue=[]), looks
+
+
+def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
+    """Make an iteration on the present stage."""
+    objective, point = state.objective, state.point
+    norm = max(standing.optimality for standing in state.standings)
+    direction, memory = algorithm.direction(objective, point, state.memory, norm)
+    line = _line(state, direction)
+    if objective.is_attended:
+        trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
+        new, length, first_trial = line.point(trial), trial.step, None
+    else:
+        first = state.first_trial
+        first = torch.full_like(point.value, algorithm.lr) if first is None else first
+        trial, is_accepted = secant_search(line, first, c2=algorithm.c2)
+        new = line.point(trial).where(is_accepted, point)
+        length = torch.where(is_accepted, trial.step, 0)
+        first_trial = torch.where(is_accepted, algorithm.lr, 0.1 * first)
+    return replace(
+        state,
+        point=new,
+        memory=algorithm.learn(point, new, memory),
+        coef=objective.outer(new.coef).to(state.coef.dtype),
+        length=length,
+        first_trial=first_trial,
+    )
+
+
+def _line(state: State[M], direction: Tensor) -> Line:
+    """Line along the direction, or along the gradient where the direction is uphill.
+
+    Problems that wait for others to leave a stand-in do not move.
+    """
+    objective, point = state.objective, state.point
+    # Rounding errors along the gauge would add up: nothing but the penalty resists them.
+    direction = objective.fix_gauge(direction)
+    waits = [standing.is_done for standing in state.standings]
+    if any(waits):
+        is_waiting = torch.tensor(waits, device=direction.device)[:, None, None]
+        direction = torch.where(is_waiting, 0, direction)
+    if not objective.is_attended:
+        slope = (point.grad * direction).sum((-2, -1), keepdim=True)
+        return objective.along(point, torch.where(slope <= 0, direction, -point.grad))
+    line = objective.along(point, direction)
+    slopes = line.slope.tolist()
+    is_downhill = [slope < 0 or wait for slope, wait in zip(slopes, waits, strict=True)]
+    if all(is_downhill):
+        return line
+    downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
+    return objective.along(point, torch.where(downhill, direction, -point.grad))
+
+
+def _judged(
+    state: State[M], algorithm: Algorithm[M], look_every: int = 1, n_made: int = 1
+) -> tuple[State[M], list[Look]]:
+    """Note value and gradient norm; when it is time, decide who is solved and who stalls."""
+    queue = [*state.queue, Look(state.point.value, _norms(state), state.length)]
+    if len(queue) < look_every:
+        return replace(state, queue=queue), []
+    looks, standings, rule = _fetched(state, queue), list(state.standings), algorithm.stopping
+    gaps = unknown = [math.nan] * len(standings)
+    memory = state.memory
+    if min(looks[-1].norms) <= algorithm.tol:
+        gap, memory = algorithm.gap(state.objective, state.point, memory)
+        gaps = gap.tolist()
+    resolution = torch.finfo(state.point.grad.dtype).eps
+    for look in looks:
+        numbers = zip(look.values, look.norms, gaps if look is looks[-1] else unknown, strict=True)
+        for place, now in enumerate(numbers):
+            if not standings[place].is_done:
+                standings[place] = rule.judge(
+                    standings[place],
+                    *now,
+                    resolution=resolution,
+                    is_stand_in=state.is_stand_in,
+                    n_made=n_made,
+                )
+    return replace(state, memory=memory, standings=tuple(standings), queue=[]), looks
+
+
+def _norms(state: State[M]) -> Tensor:
+    """Gradient norms (B,): of problems that were checked once, as the user sees them.
+
+    Columns far from zero make a difference there, and cost digits before.
+    """
+    norms = state.point.grad.abs().amax((-2, -1))
+    was_checked = [standing.checked_norm < math.inf for standing in state.standings]
+    if not any(was_checked):
+        return norms
+    mask = torch.tensor(was_checked, device=norms.device)
+    return torch.where(mask, state.objective.optimality(state.point), norms)
+
+
+def _fetched(state: State[M], queue: list[Look]) -> list[Look]:
+    """Bring numbers to the host, in one transfer."""
+    if state.objective.is_attended or not queue:
+        return [Look(*(part.tolist() for part in look)) for look in queue]
+    stacked = torch.stack([torch.stack([*look]) for look in queue])
+    return [Look(*look) for look in stacked.tolist()]
+
+
+def _standing_look(state: State[M]) -> Look:
+    """Numbers as the problems stand."""
+    values, norms = zip(*((s.value, s.optimality) for s in state.standings), strict=True)
+    return Look(list(values), list(norms), state.length.tolist())
+
+
+def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
+    """Evaluate what seems to be the solution of some problems as exactly as can be.
+
+    Their linear predictor was updated, not recomputed, and the user's coefficients are rounded.
+    """
+    standings, stopping = list(state.standings), algorithm.stopping
+    done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
+    is_all = len(done) == len(standings)
+    part = state if is_all else state.take(done)
+    objective, coef = part.objective, part.point.coef
+    is_short = objective.optimality(part.point) > stopping.goal
+    if is_short.any():
+        coef = torch.where(is_short[:, None, None], objective.polished(part.point), coef)
+    outer = objective.outer(coef).to(state.coef.dtype)
+    point, memory = objective.recheck(outer), part.memory
+    norms = objective.optimality(point)
+    gaps = torch.full_like(norms, math.nan)
+    if (norms <= algorithm.tol).any():
+        gaps, memory = algorithm.gap(objective, point, memory)
+    numbers = zip(point.value.tolist(), norms.tolist(), gaps.tolist(), strict=True)
+    for place, now in zip(done, numbers, strict=True):
+        resolution = torch.finfo(norms.dtype).eps
+        standings[place] = stopping.check(standings[place], *now, resolution=resolution)
+    if not is_all:
+        point, memory = state.point.put(done, point), state.memory
+        outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
+    return replace(state, point=point, memory=memory, standings=tuple(standings), coef=outer)
