@@ -51,8 +51,8 @@ def damped_cholesky_(matrices: Tensor) -> Tensor | None:
     while info.any():
         if damping > 1:
             return None
-        more = (1 + 10 * damping) / (1 + damping)
-        diagonal *= torch.where(info > 0, more, 1).unsqueeze(-1)
+        more = 9 * damping / (1 + damping)
+        diagonal *= 1 + more * (info > 0).to(diagonal.dtype).unsqueeze(-1)
         damping *= 10
         factor, info = torch.linalg.cholesky_ex(matrices)
     return factor

@@ -59,11 +59,10 @@ class TrainingSet(Dataset[Any]):
 
         ``C``, scikit-learn's, is a number, or one for each of B problems.
         """
-        C = torch.atleast_1d(torch.as_tensor(C, dtype=torch.float64, device="cpu"))
-        unit, weight_sum = self.weight_unit.cpu().double(), self.weight_sum.cpu().double()
+        C = torch.as_tensor(C, dtype=torch.float64, device=self.weight_unit.device)
         penalty = make_penalty(
-            C * unit,
-            weight_sum + weight_before / unit,
+            C * self.weight_unit,
+            self.weight_sum + weight_before / self.weight_unit,
             self.n_features,
             fit_intercept=self.fit_intercept,
             l1_ratio=l1_ratio,

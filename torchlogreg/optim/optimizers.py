@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     ValueError
         If there is more than one parameter, or if ``lr`` or ``tol`` is out of range.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "tol")
+    """What of the parameter group belongs to the algorithm."""
 
     run: Run[Any] | None
     """The minimisation under way; None before it begins, and when it has been let go."""
@@ -110,8 +113,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     def algorithm(self) -> Algorithm[Any]:
         """The algorithm, with the numbers of the parameter group as they are now."""
         group, known = self.param_groups[0], self._algorithm
-        now = {name: value for name, value in group.items() if hasattr(known, name)}
-        if any(getattr(known, name) != value for name, value in now.items()):
+        now = {name: group[name] for name in self.numbers}
+        if now != {name: getattr(known, name) for name in now}:
             self._algorithm = replace(known, **now)
         return self._algorithm
 
@@ -227,6 +230,8 @@ class LBFGS(FullBatchOptimizer):
     subsample : Subsample, optional
         Where the first iterations are made; None for all rows.
     """
+
+    numbers = ("lr", "tol", "history_size", "seed")
 
     def __init__(
         self,

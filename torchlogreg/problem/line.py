@@ -29,10 +29,8 @@ class Line:
         self.origin = point
         self.direction = direction
         self._eta = eta
-        self._weighted = [
-            part * block.weight.unsqueeze(-2)
-            for block, part in zip(objective.rows, eta, strict=True)
-        ]
+        pairs = zip(objective.rows, eta, strict=True)
+        self._weighted = [part * block.wide_weight for block, part in pairs]
         along = objective.penalty.smooth_gradient(direction)
         products = (point.grad * direction, along * point.coef, along * direction)
         sums = [product.sum((-2, -1)) for product in products]

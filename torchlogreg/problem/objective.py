@@ -142,7 +142,7 @@ class Objective:
         """Gradient (B, R, D) from the residual at ``coef``: X is read once."""
 
         def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
-            return (block.adjoint(residual * block.weight.unsqueeze(-2)),)
+            return (block.adjoint(residual * block.wide_weight),)
 
         (gradient,) = self.rows.sum(part, residual)
         return self.penalty.add_gradient_(gradient, coef)
@@ -159,7 +159,7 @@ class Objective:
         def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
             hessian = point.coef.new_zeros(B, R * D, R * D)
             for rows in block.chunks(B * R * D):
-                columns, weight = block.design(rows), block.weight[:, None, rows]
+                columns, weight = block.design(rows), block.wide_weight[..., rows]
                 curvature = self.family.curvature(residual[..., rows], block.targets[rows])
                 weighted = ((curvature * weight).unsqueeze(-2) * columns).flatten(1, 2)
                 own = (weighted @ columns.T).unflatten(1, (R, D))
@@ -182,7 +182,7 @@ class Objective:
         for block, residual in zip(self.rows, point.residual, strict=True):
             curvature = self.family.curvature(residual, block.targets)
             diagonal = self.family.curvature_diagonal(curvature).clamp(min=LEAST_CURVATURE)
-            diagonals.append(diagonal.mul_(block.weight.unsqueeze(-2)))
+            diagonals.append(diagonal.mul_(block.wide_weight))
         return diagonals
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
@@ -291,5 +291,5 @@ class Objective:
         """Gradient (B, R, 1) and Hessian (B, R, R) in the intercepts."""
         _, residual = self.family.evaluate(eta, block.targets)
         curvature = self.family.curvature(residual, block.targets)
-        grad = (residual * block.weight.unsqueeze(-2)).sum(-1, keepdim=True)
+        grad = (residual * block.wide_weight).sum(-1, keepdim=True)
         return grad, self.family.summed_hessian(curvature, block.weight)

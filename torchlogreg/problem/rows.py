@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self, overload
 
 import torch
@@ -44,6 +45,11 @@ class RowBlock(ABC):
 
     chunk_entries: int = CHUNK_ENTRIES
     """Most entries of a temporary matrix made from rows of X: they are taken in chunks."""
+
+    @cached_property
+    def wide_weight(self) -> Tensor:
+        """Row weights (1 or B, 1, n), to multiply what each output has."""
+        return self.weight.unsqueeze(-2)
 
     @property
     def n_rows(self) -> int:
@@ -175,6 +181,10 @@ class Rows(Sequence[RowBlock]):
     def __getitem__(self, index: int | slice) -> RowBlock | Sequence[RowBlock]:
         """Return a block, or some."""
         return self.blocks[index]
+
+    def __iter__(self) -> Iterator[RowBlock]:
+        """Return an iterator over the blocks."""
+        return iter(self.blocks)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
