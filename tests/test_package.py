@@ -1,6 +1,7 @@
 """What is released: the built archives, the types, the price of the import, the workflows."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -149,3 +150,16 @@ def test_versions_agree():
     assert citation["version"] == torchlogreg.__version__
     heading = f"## {torchlogreg.__version__} ({citation['date-released']})"
     assert heading in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("torchlogreg.logistic", "TorchLogisticRegression"),
+        ("torchlogreg.modules", "BinaryLogistic"),
+    ],
+)
+def test_pickles_of_the_first_release_are_refused_with_a_reason(module, name):
+    old = f"c{module}\n{name}\n.".encode()
+    with pytest.raises(pickle.UnpicklingError, match=rf"{module}.{name} .*0\.1\.0.* Fit again"):
+        pickle.loads(old)

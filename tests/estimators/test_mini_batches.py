@@ -1,5 +1,6 @@
 """Mini-batch solvers: the objective of the exact ones, by any optimizer of torch."""
 
+import copy
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -269,6 +270,19 @@ def test_partial_fit_is_an_epoch_of_fit(solver):
     part = TorchLogisticRegression(**settings).partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
     assert_allclose(part.coef_, whole.coef_, rtol=0, atol=1e-12)
     assert part.weight_seen_ == len(Y_WINE)
+
+
+def test_a_copy_shares_nothing_that_partial_fit_changes():
+    model = TorchLogisticRegression(solver="adam").partial_fit(X_WINE, Y_WINE, classes=[0, 1, 2])
+    twin, lonely = copy.copy(model), pickle.loads(pickle.dumps(model))
+    assert (twin.coef_ == model.coef_).all()
+    for _ in range(3):
+        twin.partial_fit(X_WINE[:50], Y_WINE[:50])
+    assert len(twin.history_) == 4
+    assert len(model.history_) == 1
+    after, expected = (m.partial_fit(X_WINE, Y_WINE).coef_ for m in (model, lonely))
+    assert_array_equal(after, expected)
+    assert copy.copy(TorchLogisticRegression(2.0)).C == 2.0
 
 
 def test_the_optimizer_goes_on_between_calls_and_through_pickle():

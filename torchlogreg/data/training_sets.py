@@ -110,7 +110,7 @@ class ArrayRows(TrainingSet):
     fit_intercept : bool, default=True
         Whether the coefficients have a column for an intercept.
     block_size : int, optional
-        Most rows a block of dense data may have; the default is one block. Blocks are views.
+        Most rows per block of dense data; one block by default. Blocks are views.
     index : Tensor, optional
         The rows that mini-batches are made of, all by default; the others have weight 0.
     is_centred : bool, default=False

@@ -55,7 +55,7 @@ class TorchLogisticRegression(StreamEstimator):
         total weight.
     solver : {"auto", "lbfgs", "newton-cholesky", "sgd", "adam", "adamw"} or type, default="auto"
         - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
-        - "lbfgs" reads the data twice an iteration. It is preconditioned with Hessians of
+        - "lbfgs" reads the data twice per iteration. It is preconditioned with Hessians of
           sampled rows, so that a few dozen iterations do even where columns are correlated or
           of different scales. Large float64 data is read in float32 until that no longer pays.
         - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
@@ -127,7 +127,7 @@ class TorchLogisticRegression(StreamEstimator):
     net_ : LogisticNet
         The skorch net that was trained. Its labels are class codes 0..K-1.
     history_ : skorch.history.History
-        One row an iteration or epoch.
+        One row per iteration or epoch.
     module_ : BinaryLogistic or MultinomialLogistic
         A new ``torch.nn.Module`` with the coefficients.
 

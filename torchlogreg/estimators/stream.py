@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -36,6 +37,14 @@ class StreamEstimator(LogisticEstimator):
 
     early_stopping: bool
     callbacks: list[Any] | tuple[Any, ...] | None
+
+    def __copy__(self) -> Self:
+        """Return an estimator that shares nothing that ``partial_fit`` changes."""
+        twin = self.__class__.__new__(self.__class__)
+        twin.__dict__.update(self.__dict__)
+        if "net_" in twin.__dict__:
+            twin.net_ = copy.deepcopy(self.net_)
+        return twin
 
     @_for_batches
     @checks_parameters

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.problem.points import Numbers, Point, Trial
-
-if TYPE_CHECKING:
-    from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.sums import RowSums
 
 
 class Line:
@@ -23,7 +20,7 @@ class Line:
     """
 
     def __init__(
-        self, objective: Objective, point: Point, direction: Tensor, eta: Sequence[Tensor]
+        self, objective: RowSums, point: Point, direction: Tensor, eta: Sequence[Tensor]
     ) -> None:
         self.objective = objective
         self.origin = point

@@ -41,18 +41,16 @@ Every sum over rows goes through :meth:`Rows.sum`, so the rows need not be in on
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from torchlogreg.problem.centring import double
-from torchlogreg.problem.families import Family
 from torchlogreg.problem.line import Line
-from torchlogreg.problem.penalties import Penalty
-from torchlogreg.problem.points import Numbers, Point
-from torchlogreg.problem.rows import RowBlock, Rows
+from torchlogreg.problem.points import Point
+from torchlogreg.problem.rows import RowBlock
+from torchlogreg.problem.sums import RowSums
 
 LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
@@ -62,53 +60,25 @@ INTERCEPT_STEPS = 6
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(RowSums):
     """Penalised mean loss of B problems over the same rows.
 
-    Value, gradient and Hessian are closed forms: one pass over the
-    data each and no autograd graph. Two objectives are equal if they have the same rows, family
-    and penalty.
+    Value, gradient and Hessian are closed forms: one pass over the data each and no autograd
+    graph. Two objectives are equal if they have the same rows, family and penalty.
+
+    If the rows are centred, all coefficients and gradients are *inner* ones, those of centred
+    columns, but for those that :meth:`outer` and its counterparts take or return.
 
     Parameters
     ----------
-    rows : Rows
-        The data. If it is centred, all coefficients and gradients are *inner* ones, those of
-        centred columns, but for those that :meth:`outer` and its counterparts take or return.
-    family : Family
-        Loss of a row.
-    penalty : Penalty
-        Penalty on the weights.
-    is_attended : bool, default=True
-        Whether numbers are brought to the host as soon as they are asked for.
+    rows, family, penalty, is_attended
+        As for :class:`~torchlogreg.problem.sums.RowSums`.
     """
-
-    rows: Rows
-    family: Family
-    penalty: Penalty
-    is_attended: bool = True
-
-    def __len__(self) -> int:
-        """Return the number n of rows: an objective is the batch of a full-batch net."""
-        return self.rows.n_rows
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the coefficients, and of all results."""
-        return self.penalty.l2.dtype
 
     @property
     def ridge(self) -> Tensor:
         """Diagonal (B, 1, D) that the penalty adds to the Hessian for every output."""
         return self.penalty.l2
-
-    def take(self, problems: Sequence[int]) -> Objective:
-        """Return the objective of some of the problems."""
-        index = list(problems)
-        return replace(self, rows=self.rows.take(index), penalty=self.penalty.take(index))
-
-    def unattended(self) -> Objective:
-        """Return the same objective, whose numbers stay on the device."""
-        return replace(self, is_attended=False)
 
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: X is read twice."""
@@ -117,35 +87,6 @@ class Objective:
     def along(self, point: Point, direction: Tensor) -> Line:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
         return Line(self, point, direction, [block.predictor(direction) for block in self.rows])
-
-    def loss(
-        self, eta: Sequence[Tensor], *weighted: Sequence[Tensor]
-    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """Evaluate the mean loss from the linear predictor: X is not read.
-
-        Returns the residual (B, R, n) block by block, and as sums over all rows the mean loss (B,)
-        and the slopes (B,) along linear predictors that are given times the weights of the rows.
-        """
-        residual = []
-
-        def part(block: RowBlock, eta: Tensor, *weighted: Tensor) -> tuple[Tensor, ...]:
-            loss, gradient = self.family.evaluate(eta, block.targets)
-            residual.append(gradient)
-            flat = gradient.flatten(1)
-            slopes = (torch.linalg.vecdot(flat, along.flatten(1)) for along in weighted)
-            return (loss * block.weight).sum(-1), *slopes
-
-        sums = self.rows.sum(part, eta, *weighted)
-        return residual, sums
-
-    def gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
-        """Gradient (B, R, D) from the residual at ``coef``: X is read once."""
-
-        def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
-            return (block.adjoint(residual * block.wide_weight),)
-
-        (gradient,) = self.rows.sum(part, residual)
-        return self.penalty.add_gradient_(gradient, coef)
 
     def hessian(self, point: Point) -> Tensor:
         """Hessian of the loss over the flattened coefficients, shape (B, R * D, R * D).
@@ -272,12 +213,6 @@ class Objective:
 
         (wrong,) = self.rows.sum(n_wrong, point.eta)
         return wrong == 0
-
-    def numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
-        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
-        if not self.is_attended:
-            return numbers
-        return tuple(torch.stack(numbers).cpu().double().numpy())
 
     def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
         """Make a point of coefficients and their linear predictor."""

@@ -1,0 +1,27 @@
+"""Where pickles of 0.1.0 look for their classes: they are told why these are not there."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from types import ModuleType
+from typing import NoReturn
+
+
+class MovedModule(ModuleType):
+    """A module of 0.1.0 whose contents have moved since."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse whatever is asked for."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise pickle.UnpicklingError(
+            f"{self.__name__}.{name} is in a pickle of the first release, torchlogreg 0.1.0, which "
+            "later code does not read. Fit again, or copy coef_, intercept_ and classes_ from an "
+            "environment with torchlogreg==0.1.0."
+        )
+
+
+for _name in ("logistic", "modules"):
+    _full_name = f"{__package__}.{_name}"
+    sys.modules[_full_name] = MovedModule(_full_name)

@@ -1,0 +1,93 @@
+"""The sums over the rows that an objective is made of.
+
+Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from torchlogreg.problem.families import Family
+from torchlogreg.problem.penalties import Penalty
+from torchlogreg.problem.points import Numbers
+from torchlogreg.problem.rows import RowBlock, Rows
+
+
+@dataclass(frozen=True)
+class RowSums:
+    """Mean loss and its gradient, with the penalty, from what is known for every row.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    family : Family
+        Loss of a row.
+    penalty : Penalty
+        Penalty on the weights.
+    is_attended : bool, default=True
+        Whether numbers are brought to the host as soon as they are asked for.
+    """
+
+    rows: Rows
+    family: Family
+    penalty: Penalty
+    is_attended: bool = True
+
+    def __len__(self) -> int:
+        """Return the number n of rows: an objective is the batch of a full-batch net."""
+        return self.rows.n_rows
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the coefficients, and of all results."""
+        return self.penalty.l2.dtype
+
+    def take(self, problems: Sequence[int]) -> Self:
+        """Return the objective of some of the problems."""
+        index = list(problems)
+        return replace(self, rows=self.rows.take(index), penalty=self.penalty.take(index))
+
+    def unattended(self) -> Self:
+        """Return the same objective, whose numbers stay on the device."""
+        return replace(self, is_attended=False)
+
+    def loss(
+        self, eta: Sequence[Tensor], *weighted: Sequence[Tensor]
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """Evaluate the mean loss from the linear predictor: X is not read.
+
+        Returns the residual (B, R, n) block by block, and as sums over all rows the mean loss (B,)
+        and the slopes (B,) along linear predictors that are given times the weights of the rows.
+        """
+        residual = []
+
+        def part(block: RowBlock, eta: Tensor, *weighted: Tensor) -> tuple[Tensor, ...]:
+            loss, gradient = self.family.evaluate(eta, block.targets)
+            residual.append(gradient)
+            flat = gradient.flatten(1)
+            slopes = (torch.linalg.vecdot(flat, along.flatten(1)) for along in weighted)
+            return (loss * block.weight).sum(-1), *slopes
+
+        sums = self.rows.sum(part, eta, *weighted)
+        return residual, sums
+
+    def gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
+        """Gradient (B, R, D) from the residual at ``coef``: X is read once."""
+
+        def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
+            return (block.adjoint(residual * block.wide_weight),)
+
+        (gradient,) = self.rows.sum(part, residual)
+        return self.penalty.add_gradient_(gradient, coef)
+
+    def numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
+        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
+        if not self.is_attended:
+            return numbers
+        return tuple(torch.stack(numbers).cpu().double().numpy())
