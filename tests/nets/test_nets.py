@@ -148,7 +148,7 @@ def test_trained_net_holds_no_data():
     problem = Problem(2, 1)
     rows = problem.rows()
     net = make_net(problem).fit(rows)
-    reference = weakref.ref(rows.rows[0].X)
+    reference = weakref.ref(rows.rows.blocks[0].X)
     del rows
     gc.collect()
     assert reference() is None

@@ -16,7 +16,7 @@ from torchlogreg.problem.families import family_of
 SOLVERS = {
     "newton": Newton(stages=None),
     "lbfgs": QuasiNewton(stages=None, subsample=None),
-    "preconditioned": QuasiNewton(stages=None, subsample=None, ladder=ExactDiagonal()),
+    "preconditioned": QuasiNewton(stages=None, subsample=None, preconditioner=ExactDiagonal()),
 }
 
 over_solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
@@ -124,10 +124,10 @@ def seven_problems(n_classes):
 LOGISTIC_SOLVERS = {
     "newton": Newton(),
     "lbfgs": QuasiNewton(),
-    "preconditioned": QuasiNewton(ladder=SampledCurvature()),
+    "preconditioned": QuasiNewton(preconditioner=SampledCurvature()),
     "newton in stages": Newton(stages=Stages(large_entries=0)),
     "preconditioned in stages": QuasiNewton(
-        ladder=SampledCurvature(), stages=Stages(large_entries=0)
+        preconditioner=SampledCurvature(), stages=Stages(large_entries=0)
     ),
 }
 

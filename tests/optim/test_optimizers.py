@@ -11,7 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from tests.problems import Problem, over_cases
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.nets.base import PenalizedLoss
 from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature
+from torchlogreg.problem.families import family_of
 from torchlogreg.problem.penalties import Penalty
 from torchlogreg.problem.rows import Rows
 
@@ -162,6 +165,22 @@ def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
     assert problem.objective().at(coef).grad.abs().amax() < 1e-13
 
 
+@over_optimizers
+def test_iterations_that_run_out_are_certified_exactly(optimizer_class):
+    """At the parameter, rounded to float32: what the iteration has summed there is not enough."""
+    X = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) + 100
+    codes = torch.arange(200) % 3
+    rows = ArrayRows(X, codes, torch.ones(200, dtype=torch.float64), family_of(3), is_centred=True)
+    objective = PenalizedLoss(rows.family, rows.penalty(1.0)).objective(rows.rows)
+    param = torch.nn.Parameter(torch.zeros(1, 3, 4))
+    optimizer = optimizer_class([param], tol=1e-12)
+    for _ in range(3):
+        optimizer.step(objective)
+    optimizer.certify(objective)
+    exact = objective.optimality(objective.recheck(param.detach()))
+    assert [s.optimality for s in optimizer.standings] == exact.tolist()
+
+
 class Waits(TorchFunctionMode):
     """Counts what makes the host wait for numbers from the device."""
 
@@ -224,7 +243,7 @@ def test_newton_takes_singular_hessians():
     """Duplicated and constant columns without a penalty: many minimisers, one objective."""
     problem = Problem(3, 1)
     objective = problem.objective()
-    block = objective.rows[0]
+    block = objective.rows.blocks[0]
     X = torch.cat([block.X, block.X], dim=1)
     rows = Rows((type(block)(X, block.targets, block.weight),))
     penalty = Penalty(torch.zeros(1, 1, X.shape[1], dtype=torch.float64))

@@ -146,12 +146,12 @@ def test_gauge_changes_no_gradient_of_the_loss(problem):
 def test_rows_of_weight_zero_do_not_count():
     problem = Problem(n_classes=3, n_problems=1)
     rows = problem.rows()
-    weight = rows.rows[0].weight
+    weight = rows.rows.blocks[0].weight
     assert (weight == 0).any()
     kept = weight[0] > 0
-    X = rows.rows[0].X
+    X = rows.rows.blocks[0].X
     fewer = Problem(n_classes=3, n_problems=1).objective()
-    block = fewer.rows[0]
+    block = fewer.rows.blocks[0]
     less = Rows((type(block)(X[kept], block.targets[kept], weight[:, kept]),))
     smaller = replace(fewer, rows=less)
     coef = problem.coef()
@@ -162,7 +162,7 @@ def test_rows_of_weight_zero_do_not_count():
 def test_separation_is_seen_only_if_every_row_is_on_the_right_side(n_classes):
     problem = Problem(n_classes, 1, n_features=n_classes)
     rows = problem.rows()
-    block = rows.rows[0]
+    block = rows.rows.blocks[0]
     codes = torch.arange(problem.n_rows) % n_classes
     X = torch.eye(n_classes, dtype=torch.float64)[codes]
     X = torch.cat([X, torch.ones_like(X[:, :1])], dim=1)

@@ -74,7 +74,7 @@ def test_low_precision_is_multiplied_as_float32_chunk_by_chunk(dtype, chunk_entr
     X, codes = torch.randn(50, 3).to(dtype), torch.arange(50) % 3
     options = {"small_entries": 0, "chunk_entries": chunk_entries}
     low, single = (
-        ArrayRows(features, codes, torch.ones(50), Categorical(), **options).rows[0]
+        ArrayRows(features, codes, torch.ones(50), Categorical(), **options).rows.blocks[0]
         for features in (X, X.float())
     )
     assert low.X.data_ptr() == X.data_ptr()
@@ -109,5 +109,5 @@ def test_weights_are_scaled_before_they_are_added():
         ArrayRows(X, codes, torch.full((10,), weight, dtype=torch.float64), Categorical())
         for weight in (1.0, 1e308)
     )
-    assert_close(plain.rows[0].weight, huge.rows[0].weight)
+    assert_close(plain.rows.blocks[0].weight, huge.rows.blocks[0].weight)
     assert plain.weight_sum == huge.weight_sum == 10

@@ -30,8 +30,8 @@ class Dense(Curvature):
     """The matrix (B, R D, R D) without ``ridge``."""
 
     @cached_property
-    def factor(self) -> Tensor | None:
-        """Cholesky factor of the matrix; None if it has none, whatever is added."""
+    def factor(self) -> Tensor:
+        """Cholesky factor of the matrix; not a number if it has none, whatever is added."""
         matrix = self.matrix.clone()
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         if self.ridge is not None:
@@ -42,9 +42,7 @@ class Dense(Curvature):
         return damped_cholesky_(matrix)
 
     def solve(self, g: Tensor) -> Tensor:
-        """A step s with H s = g; g itself if the matrix has no factor."""
-        if self.factor is None:
-            return g
+        """A step s with H s = g; not a number if the matrix has no factor."""
         return torch.cholesky_solve(g.flatten(1).unsqueeze(-1), self.factor).view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:

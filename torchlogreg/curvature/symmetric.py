@@ -32,7 +32,7 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     matrix.diagonal().copy_(exact)
 
 
-def damped_cholesky_(matrices: Tensor) -> Tensor | None:
+def damped_cholesky_(matrices: Tensor) -> Tensor:
     """Factorise positive semi-definite matrices (..., D, D) whose diagonal is positive.
 
     A multiple of the diagonal of the size of the rounding errors is added, and raised for each
@@ -40,8 +40,8 @@ def damped_cholesky_(matrices: Tensor) -> Tensor | None:
 
     Returns
     -------
-    factor : Tensor of shape (..., D, D), or None
-        Lower Cholesky factors; None where no multiple of up to ten has helped some matrix.
+    factor : Tensor of shape (..., D, D)
+        Lower Cholesky factors; not a number where no multiple of up to ten has helped.
     """
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     damping = torch.finfo(matrices.dtype).eps * matrices.shape[-1]
@@ -50,7 +50,7 @@ def damped_cholesky_(matrices: Tensor) -> Tensor | None:
     factor, info = torch.linalg.cholesky_ex(matrices)
     while info.any():
         if damping > 1:
-            return None
+            return torch.where((info > 0)[..., None, None], torch.nan, factor)
         more = 9 * damping / (1 + damping)
         diagonal *= 1 + more * (info > 0).to(diagonal.dtype).unsqueeze(-1)
         damping *= 10
@@ -71,10 +71,7 @@ def invert_(matrices: Tensor) -> Tensor:
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
     diagonal.fill_(1)
-    factor = damped_cholesky_(matrices)
-    if factor is None:
-        return matrices.fill_(torch.nan)
-    torch.cholesky_inverse(factor, out=matrices)
+    torch.cholesky_inverse(damped_cholesky_(matrices), out=matrices)
     matrices *= scale.unsqueeze(-1)
     matrices *= scale.unsqueeze(-2)
     return matrices

@@ -201,7 +201,7 @@ class ArrayRows(TrainingSet):
 
     def sample(self, n_rows: int = 1000) -> RowBlock:
         """Return about so many rows, evenly spread over those that have weight."""
-        rows = self.rows[0]
+        rows = self.rows.blocks[0]
         index = torch.arange(len(rows), device=self.device)
         some = index[:: max(len(rows) // n_rows, 1)]
         some = some[rows.weight[:, some].amax(0) > 0]

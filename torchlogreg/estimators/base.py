@@ -52,14 +52,14 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
     def _unchanged_on_error(self, net: LogisticNet | None = None) -> Iterator[None]:
         """Leave the estimator, and the net, as they were if anything is raised, Ctrl-C too."""
         before = self.__dict__.copy()
-        state = None if net is None else net.snapshot()
+        restore = None if net is None else net.snapshot()
         try:
             yield
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
-            if net is not None and state is not None:
-                net.restore(state)
+            if restore is not None:
+                restore()
             raise
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:

@@ -7,7 +7,7 @@ import dis
 import math
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,23 +50,6 @@ class PenalizedLoss(nn.Module):
         """Mean loss of the logits (..., n, R) of a module, without the penalty."""
         loss, _ = self.family.evaluate(eta.mT, self.family.encode(codes, eta.dtype))
         return loss.mean()
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """What a call of ``partial_fit`` changes in a net."""
-
-    coef: Tensor
-    """Coefficients (B, R, D)."""
-
-    optimizer: dict[str, Any]
-    """State of the optimizer."""
-
-    n_epochs: int
-    """Length of the history."""
-
-    attributes: dict[str, Any]
-    """Parameters that the estimator may change."""
 
 
 class _Finished(Exception):  # noqa: N818
@@ -196,21 +179,19 @@ class LogisticNet(skorch.NeuralNet):
         with torch.no_grad():
             self.module_.coef.copy_(coef)
 
-    def snapshot(self) -> Snapshot:
-        """Copy what a call of ``partial_fit`` changes."""
-        return Snapshot(
-            self.module_.coef.detach().clone(),
-            copy.deepcopy(self.optimizer_.state_dict()),
-            len(self.history),
-            {"lr": self.lr, "batch_size": self.batch_size},
-        )
+    def snapshot(self) -> Callable[[], None]:
+        """Copy what a call of ``partial_fit`` changes; return what undoes the changes since."""
+        coef, n_epochs = self.module_.coef.detach().clone(), len(self.history)
+        optimizer = copy.deepcopy(self.optimizer_.state_dict())
+        attributes = {"lr": self.lr, "batch_size": self.batch_size}
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Undo what has changed since :meth:`snapshot`."""
-        self.start_at(snapshot.coef)
-        self.optimizer_.load_state_dict(snapshot.optimizer)
-        del self.history[snapshot.n_epochs :]
-        self.__dict__.update(snapshot.attributes)
+        def restore() -> None:
+            self.start_at(coef)
+            self.optimizer_.load_state_dict(optimizer)
+            del self.history[n_epochs:]
+            self.__dict__.update(attributes)
+
+        return restore
 
     def initialize_history(self) -> LogisticNet:
         """Begin with an empty history."""

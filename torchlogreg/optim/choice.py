@@ -23,13 +23,13 @@ from torchlogreg.problem.points import Point
 class SampledCurvature:
     """Approximate Hessians of increasing quality, and what each of them costs.
 
-    ======== =================================== =====================================
-    quality  form                                earliest iteration
-    ======== =================================== =====================================
-    0        :class:`Diagonal`                   0
-    1        :class:`Kronecker`                  0
-    2, 3, …  :class:`Blocks`                     5, 40, 160, 640
-    ======== =================================== =====================================
+    ========  =============  ==================
+    quality   form           earliest iteration
+    ========  =============  ==================
+    0         ``Diagonal``   0
+    1         ``Kronecker``  0
+    2, 3, …   ``Blocks``     5, 40, 160, 640
+    ========  =============  ==================
 
     Every quality above 2 has twice as many rows as the one before. Where there are too many
     outputs for a matrix each, it is of the form of quality 1, too. With fewer rows than columns

@@ -137,7 +137,7 @@ def minimise(
     Parameters
     ----------
     objective, coef, algorithm
-        As for :class:`Run`.
+        As for :class:`~torchlogreg.optim.minimise.Run`.
     max_iter : int
         Most iterations.
     is_checked : bool, default=True

@@ -85,7 +85,7 @@ class Newton(Algorithm[NewtonMemory]):
         self, objective: Objective, point: Point, memory: NewtonMemory
     ) -> tuple[Tensor, NewtonMemory]:
         """Newton decrement, with the Hessian of the last iteration."""
-        if memory.hessian is None or memory.hessian.factor is None:
+        if memory.hessian is None:
             return point.grad.new_full((len(point.grad),), torch.nan), memory
         return 0.5 * (point.grad * solved(memory.hessian, point.grad)).sum((-2, -1)), memory
 

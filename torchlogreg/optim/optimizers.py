@@ -14,8 +14,7 @@ from torch import Tensor
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.optim.minimise import Run
 from torchlogreg.optim.newton import Newton
-from torchlogreg.optim.quasi_newton import CurvatureLadder, QuasiNewton
-from torchlogreg.optim.stages import Stages, Subsample
+from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stopping import Standing
 from torchlogreg.problem.objective import Objective
 
@@ -34,8 +33,6 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     ----------
     params : iterable of one Parameter
         The user's coefficients (B, R, D) of B problems. Those that are done no longer change.
-    algorithm : Algorithm
-        What finds the directions.
     lr : float, default=1.0
         First step that the line search tries, in units of the direction.
     tol : float, default=1e-4
@@ -46,8 +43,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         that decides on the host. With more, iterations are queued up on the device without
         waiting for it: the line search makes two trials, a step that fails is undone, and the
         verdict comes up to ``check_every - 1`` iterations late.
-    **numbers
-        More numbers of the algorithm that belong into the parameter group.
+    **options
+        More fields of the algorithm, such as ``stages``: which stand-ins are minimised before the
+        objective, None for no others.
 
     Raises
     ------
@@ -55,8 +53,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         If there is more than one parameter, or if ``lr`` or ``tol`` is out of range.
     """
 
+    algorithm_class: ClassVar[type[Algorithm[Any]]]
+    """What finds the directions."""
+
     numbers: ClassVar[tuple[str, ...]] = ("lr", "tol")
-    """What of the parameter group belongs to the algorithm."""
+    """Its options that are in the parameter group, and may change between steps."""
 
     run: Run[Any] | None
     """The minimisation under way; None before it begins, and when it has been let go."""
@@ -66,26 +67,19 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     _source: tuple[Objective, int] | None
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        algorithm: Algorithm[Any],
-        *,
-        lr: float = 1.0,
-        tol: float = 1e-4,
-        check_every: int = 1,
-        **numbers: Any,
-    ) -> None:
+    def __init__(self, params: Iterable[Any], *, check_every: int = 1, **options: Any) -> None:
+        self._algorithm = self.algorithm_class(**options)
+        lr, tol = self._algorithm.lr, self._algorithm.tol
         if not lr > 0:
             raise ValueError(f"lr={lr!r} must be positive: it is the first step that is tried.")
         if not tol >= 0:
             raise ValueError(f"tol={tol!r} must not be negative: it bounds the gradient norm.")
         if check_every < 1:
             raise ValueError(f"check_every={check_every!r} must be at least 1.")
-        self._algorithm = algorithm
         self.release()
         self.restart()
-        super().__init__(params, {"lr": lr, "tol": tol, "check_every": check_every, **numbers})
+        defaults = {name: getattr(self._algorithm, name) for name in self.numbers}
+        super().__init__(params, {**defaults, "check_every": check_every})
         if len(self.param_groups) != 1 or len(self.param_groups[0]["params"]) != 1:
             raise ValueError(
                 f"{type(self).__name__} minimises over one parameter tensor, "
@@ -160,6 +154,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         param = self._param
         if self.run is not None and self._source == (objective, param._version):
             self.run.conclude()
+            self.standings = self.run.standings
             return
         norms = objective.optimality(objective.recheck(param.detach())).tolist()
         known = self.standings or [Standing() for _ in norms]
@@ -192,24 +187,16 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         return self.param_groups[0]["params"][0]
 
 
-STAGES, SUBSAMPLE = Stages(), Subsample()
-
-
 class NewtonCholesky(FullBatchOptimizer):
     """:class:`~torchlogreg.optim.newton.Newton` as an optimizer of torch.
 
     Parameters
     ----------
-    params, lr, tol, check_every
+    params, lr, tol, check_every, stages
         As in :class:`FullBatchOptimizer`.
-    stages : Stages, optional
-        Which stand-ins are minimised first; None for no others.
     """
 
-    def __init__(
-        self, params: Iterable[Any], *, stages: Stages | None = STAGES, **numbers: Any
-    ) -> None:
-        super().__init__(params, Newton(stages=stages), **numbers)
+    algorithm_class = Newton
 
 
 class LBFGS(FullBatchOptimizer):
@@ -217,34 +204,17 @@ class LBFGS(FullBatchOptimizer):
 
     Parameters
     ----------
-    params, lr, tol, check_every
+    params, lr, tol, check_every, stages
         As in :class:`FullBatchOptimizer`.
     history_size : int, default=10
         Number of stored pairs.
-    preconditioner : CurvatureLadder, optional
+    preconditioner : SampledCurvature, optional
         Builds the initial matrix; None for a multiple of the identity.
     seed : int, default=0
         For the generator that rows are drawn with.
-    stages : Stages, optional
-        Which stand-ins are minimised first; None for no others.
     subsample : Subsample, optional
         Where the first iterations are made; None for all rows.
     """
 
+    algorithm_class = QuasiNewton
     numbers = ("lr", "tol", "history_size", "seed")
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        *,
-        history_size: int = 10,
-        preconditioner: CurvatureLadder | None = None,
-        seed: int = 0,
-        stages: Stages | None = STAGES,
-        subsample: Subsample | None = SUBSAMPLE,
-        **numbers: Any,
-    ) -> None:
-        if history_size < 1:
-            raise ValueError(f"history_size={history_size!r} must be at least 1.")
-        algorithm = QuasiNewton(stages=stages, ladder=preconditioner, subsample=subsample)
-        super().__init__(params, algorithm, history_size=history_size, seed=seed, **numbers)

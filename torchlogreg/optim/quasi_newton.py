@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature import Curvature, Pairs
+from torchlogreg.curvature import Pairs
 from torchlogreg.optim.algorithm import Algorithm, Memory
+from torchlogreg.optim.choice import SampledCurvature
 from torchlogreg.optim.minimise import minimise
 from torchlogreg.optim.stages import Subsample
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
-
-
-class CurvatureLadder(Protocol):
-    """Builds approximate Hessians, of qualities 0, 1, 2, ..."""
-
-    @property
-    def earliest(self) -> Sequence[int]:
-        """Iterations before which each quality is not built."""
-
-    def cost(self, objective: Objective, point: Point, quality: int) -> float:
-        """Return how many iterations take as long as to build that quality; inf for never."""
-
-    def __call__(
-        self, objective: Objective, point: Point, generator: torch.Generator, *, quality: int
-    ) -> Curvature:
-        """Return the curvature of the loss at a point, without the penalty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +69,9 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     predictor along the direction and once for the gradient. (``torch.optim.LBFGS`` reads it
     twice for every trial of its line search.)
 
-    With a ladder, the initial matrix is an approximate Hessian. A rough one serves the first
-    iterations; a better one is built when the coefficients have settled, and an ever better one
-    from time to time. The stored pairs do not depend on it and remain.
+    With a preconditioner, the initial matrix is an approximate Hessian. A rough one serves the
+    first iterations. A better one is built when the coefficients have settled, and again from time
+    to time. The stored pairs do not depend on it and remain.
 
     Parameters
     ----------
@@ -94,10 +79,11 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         As in :class:`~torchlogreg.optim.algorithm.Algorithm`.
     history_size : int
         Number of stored pairs of steps s and gradient differences y.
-    ladder : CurvatureLadder, optional
-        Builds the initial matrix. None for a multiple of the identity.
+    preconditioner : SampledCurvature, optional
+        Builds the initial matrix, a better one from time to time. None for a multiple of the
+        identity.
     subsample : Subsample or None
-        Where a cold start with a ladder makes its first iterations.
+        Where a cold start with a preconditioner makes its first iterations.
     seed : int
         For the generator that rows are drawn with.
     at_once : int
@@ -116,11 +102,15 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     c2: ClassVar[float] = 0.1
 
     history_size: int = 10
-    ladder: CurvatureLadder | None = None
+    preconditioner: SampledCurvature | None = None
     subsample: Subsample | None = field(default_factory=Subsample)
     seed: int = 0
     at_once: int = 2
     slow: int = 20
+
+    def __post_init__(self) -> None:
+        if self.history_size < 1:
+            raise ValueError(f"history_size={self.history_size!r} must be at least 1.")
 
     @property
     def stopping(self) -> Stopping:
@@ -144,11 +134,11 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     ) -> tuple[Point, QuasiNewtonMemory]:
         """Make the first iterations on a subsample of the rows, if there are plenty.
 
-        Not from coefficients that somebody has given, nor if it leads astray.
+        Not from coefficients that somebody has given, nor for problems that it leads astray.
         """
         start = objective.at(coef)
         is_cold = memory.n_iter is None and not coef.any()
-        if self.ladder is None or self.subsample is None or not is_cold:
+        if self.preconditioner is None or self.subsample is None or not is_cold:
             return start, replace(memory, n_iter=memory.n_iter or 0)
         memory = replace(memory, n_iter=0)
         sample = self.subsample.of(objective, self._generator(coef.device, 0))
@@ -157,8 +147,10 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         plain = replace(self, subsample=None, stages=None)
         found = minimise(sample, coef, plain, self.subsample.n_iter, is_checked=False).coef
         point = objective.at(objective.inner(found))
-        if not (point.value < start.value).all():
+        is_lower = torch.as_tensor(point.value < start.value)
+        if not is_lower.any():
             return start, memory
+        point = point if is_lower.all() else point.where(is_lower.to(coef.device), start)
         return point, replace(memory, n_iter=self.subsample.worth)
 
     def direction(
@@ -206,16 +198,22 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, quality: int
     ) -> QuasiNewtonMemory:
         """Build the initial matrix when it is time, and after a break as it was before."""
-        if self.ladder is None or quality < 0 or (memory.is_built and quality == memory.quality):
+        if (
+            self.preconditioner is None
+            or quality < 0
+            or (memory.is_built and quality == memory.quality)
+        ):
             return memory
         if quality > memory.quality or memory.anchor is None:
             memory, at_anchor = replace(memory, anchor=point.coef, quality=quality), point
         else:
             at_anchor = objective.at(memory.anchor)
         generator = self._generator(point.coef.device, 1 + quality)
-        loss = self.ladder(objective, at_anchor, generator, quality=quality)
+        loss = self.preconditioner(objective, at_anchor, generator, quality=quality)
         initial = loss.shifted(objective.ridge)
-        is_sound = initial.solve(point.grad).isfinite().all()  # it may overflow
+        is_sound = (
+            initial.solve(point.grad).isfinite().all()
+        )  # it may overflow, which only costs time
         pairs = memory.pairs.on(initial if is_sound else None, point.grad.shape)
         return replace(memory, pairs=pairs, is_built=True, known_at=None)
 
@@ -227,15 +225,15 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         It is due before that, if it is not out of all proportion, when the iterations so far
         show that without it there will be many. The slowest problem decides.
         """
-        if self.ladder is None:
+        if self.preconditioner is None:
             return -1
         n_iter = memory.n_iter or 0
         limit = n_iter + self.at_once
         if n_iter >= self.slow and self._expected(memory, norm) > 3 * self.slow:
             limit = max(limit, 10 * self.slow)
-        for quality in reversed(range(memory.quality + 1, len(self.ladder.earliest))):
-            is_settled = n_iter >= self.ladder.earliest[quality]
-            if is_settled and self.ladder.cost(objective, point, quality) <= limit:
+        for quality in reversed(range(memory.quality + 1, len(self.preconditioner.earliest))):
+            is_settled = n_iter >= self.preconditioner.earliest[quality]
+            if is_settled and self.preconditioner.cost(objective, point, quality) <= limit:
                 return quality
         return memory.quality
 

@@ -41,7 +41,7 @@ class Stages:
 
     def _lies_far_from_zero(self, objective: Objective) -> bool:
         """Whether a column is so far from zero that float32 leaves few digits of its deviation."""
-        block = objective.rows[0]
+        block = objective.rows.blocks[0]
         every = max(block.n_rows // self.n_looked_at, 1)
         index = torch.arange(0, block.n_rows, every, device=block.weight.device)
         deviation, mean = torch.std_mean(block.design(index), dim=1)
@@ -73,7 +73,7 @@ class Subsample:
         device = generator.device
         offset = torch.randint(self.one_in, (n_sampled,), generator=generator, device=device)
         index = torch.arange(n_sampled, device=device) * self.one_in + offset
-        sample = rows.take_rows(index.to(rows[0].weight.device))
+        sample = rows.take_rows(index.to(rows.blocks[0].weight.device))
         (total,) = sample.sum(lambda block: (block.weight.sum(-1),))
         if not (total > 0).all():
             return None

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ class RowBlock(ABC):
 
 
 @dataclass(frozen=True)
-class Rows(Sequence[RowBlock]):
+class Rows:
     """All rows of a training set, or of a part of it, block by block."""
 
     blocks: tuple[RowBlock, ...]
@@ -173,14 +173,6 @@ class Rows(Sequence[RowBlock]):
 
     centre: Centre | None = None
     """What is taken from every row: the coefficients are then those of centred columns."""
-
-    @overload
-    def __getitem__(self, index: int) -> RowBlock: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RowBlock]: ...
-    def __getitem__(self, index: int | slice) -> RowBlock | Sequence[RowBlock]:
-        """Return a block, or some."""
-        return self.blocks[index]
 
     def __iter__(self) -> Iterator[RowBlock]:
         """Return an iterator over the blocks."""
