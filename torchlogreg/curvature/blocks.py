@@ -60,7 +60,7 @@ class Blocks(Curvature):
         return invert_(self.inverse.sum(1)) if self.inverse.shape[1] > 1 else None
 
     def solve(self, g: Tensor) -> Tensor:
-        """A step s with H s = g, but for what all outputs have in common."""
+        """A step s with H s = g, apart from what all outputs have in common."""
         step = multiply(self.inverse, g)
         if self.multiplier is not None:
             mu = multiply(self.multiplier, step.sum(1))

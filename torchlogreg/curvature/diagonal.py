@@ -49,7 +49,7 @@ class Diagonal(Curvature):
         return torch.where(total > 0, 1 / total, 0)
 
     def solve(self, g: Tensor) -> Tensor:
-        """A step s with H s = g, but for what all outputs have in common."""
+        """A step s with H s = g, apart from what all outputs have in common."""
         step = self.inverse * g
         if self.diagonal.shape[1] > 1:
             step -= self.inverse * (self.multiplier * step.sum(1, keepdim=True))

@@ -131,7 +131,7 @@ class Pairs(Curvature):
     def _rescaled(self, shape: torch.Size) -> Pairs:
         """Scale the initial matrix so that it fits the curvature along the last step.
 
-        With any initial matrix: where the classes are all but separated, the Hessian shrinks with
+        With any initial matrix: where the classes are nearly separated, the Hessian shrinks with
         every iteration.
         """
         s, y = self.S[:, -1:], self.Y[:, -1:]

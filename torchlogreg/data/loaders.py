@@ -118,7 +118,7 @@ class LoaderRows(TrainingSet):
         self._seed, self._generator = seed, None
         self.loader = data
         if not isinstance(data, DataLoader):
-            # Shuffled by a generator of our own, which is seeded anew for every epoch.
+            # Shuffled by a generator of our own, which gets a new seed for every epoch.
             self._generator = torch.Generator("cpu")
             shuffle = not isinstance(dataset, IterableDataset)
             self.loader = DataLoader(dataset, batch_size, shuffle, generator=self._generator)
@@ -195,7 +195,7 @@ class LoaderRows(TrainingSet):
         return type(self.loader.batch_sampler) is BatchSampler and not is_iterable
 
     def _reads_rows_once(self) -> bool:
-        """Whether an epoch has no row of the data set twice, and all but those that are dropped."""
+        """Whether an epoch has every row of the data set once, except those that are dropped."""
         sampler = getattr(self.loader, "sampler", None)
         is_once = type(sampler) is SequentialSampler or (
             type(sampler) is RandomSampler

@@ -37,7 +37,7 @@ class TrainingSet(Dataset[Any]):
     """Number d of features."""
 
     weight_unit: Tensor
-    """What row weights are counted in, lest their sum overflow: shape (1 or B,)."""
+    """The unit of the row weights, so that their sum does not overflow: shape (1 or B,)."""
 
     weight_sum: Tensor
     """Sum of the row weights of each problem in that unit, shape (1 or B,)."""
@@ -79,7 +79,7 @@ class TrainingSet(Dataset[Any]):
 
     @abstractmethod
     def mini_batches(self, batch_size: int, seed: int, epoch: int) -> Iterable[Batch]:
-        """Return the batches of an epoch, anew every time they are iterated over.
+        """Return the batches of an epoch. Every iteration over them begins another epoch.
 
         Their weights are such that the mean loss of a batch is an unbiased estimate of that of
         all rows.

@@ -161,7 +161,7 @@ def _codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if unknown:
         raise ValueError(
             f"y has labels that are not among the classes {classes!r}: {unknown[:5]!r}. Name all "
-            "classes in advance, or begin anew with fit."
+            "classes in advance, or begin again with fit."
         )
     code: np.ndarray = np.array([codes[label] for label in labels.tolist()], dtype=np.intp)
     return np.reshape(code[inverse], y.shape)
@@ -317,7 +317,8 @@ def _check_weights(
                 class_weight,
                 classes=classes,
                 y=y,
-                sample_weight=weight / max(weight.max(), 1.0),  # lest their sum overflow
+                sample_weight=weight
+                / max(weight.max(), 1.0),  # so that their sum does not overflow
             )
             product = np.where(weight > 0, weight * per_class[codes], 0)
         if np.isinf(product).any() and np.isfinite(per_class).all():

@@ -39,15 +39,15 @@ class TorchLogisticRegression(StreamEstimator):
         Part of the penalty, 0 to 1, that is on the absolute values of the coefficients. Exact
         solvers take 0 only.
     tol : float or None, default=1e-4
-        Of an exact solver: the fit has converged when the largest absolute entry of the gradient
-        of the mean penalised loss f (the objective divided by C times the sum of the row
-        weights) is at most ``tol``. It ends a little later, so that f is as a rule as low as that
-        of scikit-learn's default solver: when its estimated excess over the minimum is at most
-        ``tol / 10`` times the larger of f and 0.01.
+        Exact solvers: a fit has converged when the largest absolute entry of the gradient of the
+        mean penalised loss f is at most ``tol``. (f is the objective divided by C times the sum of
+        the row weights.) The fit continues until the estimated excess of f over its minimum is at
+        most ``tol / 10`` times the larger of f and 0.01. f is then usually as low as with
+        scikit-learn's default solver.
 
-        Of a mini-batch solver: training ends when ``n_iter_no_change`` epochs in a row have
-        not improved the best training loss (with ``early_stopping``, the best accuracy on the
-        rows held out) by ``tol``; None for ``max_iter`` epochs in any case.
+        Mini-batch solvers: training ends when ``n_iter_no_change`` epochs in a row have not
+        improved the best training loss by ``tol``. With ``early_stopping`` the accuracy on the
+        held-out rows takes the place of the loss. None for ``max_iter`` epochs in any case.
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     class_weight : dict or "balanced", default=None
@@ -59,11 +59,11 @@ class TorchLogisticRegression(StreamEstimator):
           sampled rows, so that a few dozen iterations do even where columns are correlated or
           of different scales. Large float64 data is read in float32 until that no longer pays.
         - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
-          times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows, and
-          "lbfgs" beyond.
+          times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows.
+          Otherwise it takes "lbfgs".
         - "sgd", "adam" and "adamw" read mini-batches, and so does any class of ``torch.optim``
-          that takes dense parameters of any shape and needs no closure. They reach the
-          minimiser as far as their learning rate decays.
+          that takes dense parameters of any shape and needs no closure. How close they come to
+          the minimiser depends on how their learning rate decays.
     max_iter : int, default=None
         Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
         for "lbfgs", 100 for "newton-cholesky", 200 for mini-batches).
@@ -108,14 +108,14 @@ class TorchLogisticRegression(StreamEstimator):
         Number of iterations or epochs.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
-        of ``tol``: it certifies how close to the optimum they are. The sums over the rows are in
-        float64 for float32 data, too. Of a mini-batch solver, that of the mean gradient of the
-        last epoch's batches.
+        of ``tol``. It certifies how close to the optimum they are. The sums over the rows are in
+        float64, also for float32 data. For mini-batch solvers: of the mean gradient of the last
+        epoch's batches.
     suboptimality_ : float
-        Estimate of how much f exceeds its minimum, by the quadratic model of the last iteration.
-        As a rule it is true to an order of magnitude; it is no bound. Where classes are all but
-        separable and the penalty is weak, it can be much too small. nan if the fit ended before
-        the gradient was small, and with mini-batches.
+        Estimate of how much f exceeds its minimum, from the quadratic model of the last iteration.
+        It usually gives the right order of magnitude, but it is not a bound: where classes are
+        nearly separable and the penalty is weak, it can be much too small. nan if the fit ended
+        before the gradient was small, and with mini-batches.
     weight_seen_ : float
         Sum of the weights of all rows, of ``fit`` and of the calls of ``partial_fit`` since.
     n_features_in_ : int

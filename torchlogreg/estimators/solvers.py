@@ -61,7 +61,7 @@ SOLVERS = {
             max_iter=200,
             is_exact=False,
             lr=0.01,
-            options={"weight_decay": 0.0},  # the penalty is C's affair
+            options={"weight_decay": 0.0},  # the penalty comes from C
         ),
     )
 }

@@ -120,7 +120,7 @@ class LogisticNet(skorch.NeuralNet):
 
     @property
     def is_out_of_epochs(self) -> bool:
-        """Whether training has ended for want of epochs."""
+        """Whether training has ended because the epochs ran out."""
         return not self.is_finished and len(self.history) == self.max_epochs
 
     @property

@@ -124,7 +124,7 @@ class _Search:
     of the minimum a trial lies. The bracket [low, high] has a negative slope at low. The next
     trial is the root of the secant of the slope, never closer than a tenth of the bracket to
     its ends; without an upper end it goes tenfold at most. An end that stays twice in a row
-    loses half of its slope, lest the secant stick to it (the Illinois rule).
+    loses half of its slope, so that the secant does not stick to it (the Illinois rule).
 
     The decrease is required only up to ``rounding``: close to the minimum the slope is far
     more exact than the value, as in the approximate Wolfe conditions.

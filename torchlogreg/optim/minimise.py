@@ -37,7 +37,7 @@ class Solution:
 
     status: list[str]
     """Of each problem: "converged", with a gradient norm of at most ``tol``; "stalled"; or
-    "unfinished", for want of iterations."""
+    "unfinished", when the iterations ran out."""
 
 
 class Run(Generic[M]):

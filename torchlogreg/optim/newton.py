@@ -36,7 +36,7 @@ class NewtonMemory(Memory):
     """What Newton's method keeps from the last iteration."""
 
     hessian: Dense | None = None
-    """The Hessian where that iteration began, penalty included; made anew in every iteration."""
+    """The Hessian where that iteration began, penalty included. Every iteration makes a new one."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Newton(Algorithm[NewtonMemory]):
     @staticmethod
     def _hessian(objective: Objective, point: Point) -> Dense:
         """Form the Hessian; refuse before that if it does not fit with its factor."""
-        B, P, device = len(point.coef), point.coef[0].numel(), point.coef.device
+        (B, R, D), device = point.coef.shape, point.coef.device
+        P = R * D
         n_bytes, available = 3 * B * P**2 * point.coef.element_size(), memory_of(device)
         shortage = (
             f"solver='newton-cholesky' needs {n_bytes / 1e9:.1f} GB for the Hessian of {P} "

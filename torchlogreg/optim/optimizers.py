@@ -143,6 +143,11 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self.run, self.standings = run, run.standings
         self.state[param] = {"n_stages": len(run.state.stages), **run.state.memory.stored()}
         param.copy_(run.coef)
+        grad = run.state.objective.outer_gradient(run.state.point.grad).to(param.dtype)
+        if len(run.problems) == len(param):
+            param.grad = grad
+        else:
+            param.grad[run.problems] = grad
         self._source = (closure, param._version)
         left = sum(s.value for b, s in enumerate(run.standings) if b not in run.problems)
         value = run.state.point.value.sum() + left
@@ -150,7 +155,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def certify(self, objective: Objective) -> None:
-        """Check what is left unchecked; evaluate anew if somebody has changed the parameter."""
+        """Check what is left unchecked; evaluate again if somebody has changed the parameter."""
         param = self._param
         if self.run is not None and self._source == (objective, param._version):
             self.run.conclude()

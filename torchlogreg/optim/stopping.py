@@ -1,4 +1,4 @@
-"""When a problem is solved, and when it is no use to go on: where convergence is decided."""
+"""Where convergence is decided: when a problem is solved, and when going on is useless."""
 
 from __future__ import annotations
 

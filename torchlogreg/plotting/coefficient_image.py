@@ -132,7 +132,7 @@ class CoefficientImageDisplay:
         ----------
         ax : matplotlib Axes, or array or dict of R of them or more, default=None
             Axes that the pictures divide among them, or one for each; None for a new figure. The
-            axes in which an earlier call has drawn are drawn anew.
+            axes in which an earlier call has drawn are drawn again.
         n_cols : int, default=5
             Most pictures in a row.
         colorbar : bool, default=True

@@ -16,7 +16,7 @@ class Line:
     """The objective along ``point.coef + step * direction``.
 
     The linear predictor is linear in the step, so that a trial costs a pass over eta, not
-    over X: a line search is all but free.
+    over X: a line search is nearly free.
     """
 
     def __init__(
@@ -26,8 +26,6 @@ class Line:
         self.origin = point
         self.direction = direction
         self._eta = eta
-        pairs = zip(objective.rows, eta, strict=True)
-        self._weighted = [part * block.wide_weight for block, part in pairs]
         along = objective.penalty.smooth_gradient(direction)
         products = (point.grad * direction, along * point.coef, along * direction)
         sums = [product.sum((-2, -1)) for product in products]
@@ -50,19 +48,19 @@ class Line:
         """Evaluate value and slope at the step lengths ``step`` (B,)."""
         starts = zip(self.origin.eta, self._eta, strict=True)
         eta = [self._move(start, along, step) for start, along in starts]
-        residual, (loss, data_slope) = self.objective.loss(eta, self._weighted)
+        residual, weighted, (loss, data_slope) = self.objective.loss(eta, self._eta)
         value, slope = self.objective.numbers(loss, data_slope)
         start, start_slope, curvature = self._penalty
         with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
             penalty = start + step * (start_slope + 0.5 * step * curvature)
             slope = slope + start_slope + step * curvature
             value = value + penalty
-        return Trial(step, value, penalty, slope, eta, residual)
+        return Trial(step, value, penalty, slope, eta, residual, weighted)
 
     def point(self, trial: Trial) -> Point:
         """Complete a trial to a point with its gradient: X is read once."""
         coef = self._move(self.origin.coef, self.direction, trial.step)
-        gradient = self.objective.gradient(coef, trial.residual)
+        gradient = self.objective.gradient(coef, trial.weighted)
         return Point(coef, trial.value, trial.penalty, gradient, trial.eta, trial.residual)
 
     @staticmethod

@@ -56,7 +56,7 @@ LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
 
 INTERCEPT_STEPS = 6
-"""Steps of Newton's method on the intercepts: it starts where they are all but right."""
+"""Steps of Newton's method on the intercepts: it starts where they are nearly right."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Objective(RowSums):
     graph. Two objectives are equal if they have the same rows, family and penalty.
 
     If the rows are centred, all coefficients and gradients are *inner* ones, those of centred
-    columns, but for those that :meth:`outer` and its counterparts take or return.
+    columns. Only :meth:`outer` and its counterparts take or return those of the user.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Objective(RowSums):
         """Hessian of the loss over the flattened coefficients, shape (B, R * D, R * D).
 
         Without the penalty, which adds :attr:`ridge` to its diagonal. A row's Hessian in eta is
-        diagonal, but for a term of rank one where the outputs compete: the first gives a D x D
+        diagonal, plus a term of rank one where the outputs compete: the first gives a D x D
         matrix for every output, the second a square of all of them.
         """
         B, R, D = point.coef.shape
@@ -216,10 +216,10 @@ class Objective(RowSums):
 
     def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
         """Make a point of coefficients and their linear predictor."""
-        residual, (loss,) = self.loss(eta)
+        residual, weighted, (loss,) = self.loss(eta)
         value, penalty = self.numbers(loss, self.penalty.value(coef))
         if grad is None:
-            grad = self.gradient(coef, residual)
+            grad = self.gradient(coef, weighted)
         return Point(coef, value + penalty, penalty, grad, eta, residual)
 
     def _intercept_part(self, block: RowBlock, eta: Tensor) -> tuple[Tensor, Tensor]:

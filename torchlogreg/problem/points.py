@@ -21,7 +21,7 @@ the objective is not attended."""
 
 
 class _Evaluation(Batched):
-    """Tensors and arrays of B entries, and lists of these, that can be put together anew."""
+    """Tensors and arrays of B entries, and lists of these, that can be put together."""
 
     def put(self, problems: Sequence[int], other: Self) -> Self:
         """Return this evaluation with that of some problems in the place of its own."""
@@ -101,3 +101,6 @@ class Trial(_Evaluation):
 
     residual: list[Tensor]
     """Residual (B, R, n), block by block."""
+
+    weighted: list[Tensor]
+    """The residual times the weights of the rows, block by block."""

@@ -39,7 +39,7 @@ def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
     Returns
     -------
     eta : Tensor of shape (..., R, n)
-        All problems come out of a single product: B thin products would each read X anew. The
+        All problems come out of a single product: B thin products would each read X again. The
         rows are last, so that what is done for each row runs over contiguous memory.
     """
     n, d = X.shape

@@ -58,32 +58,29 @@ class RowSums:
         return replace(self, is_attended=False)
 
     def loss(
-        self, eta: Sequence[Tensor], *weighted: Sequence[Tensor]
-    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        self, eta: Sequence[Tensor], *along: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor, ...]]:
         """Evaluate the mean loss from the linear predictor: X is not read.
 
-        Returns the residual (B, R, n) block by block, and as sums over all rows the mean loss (B,)
-        and the slopes (B,) along linear predictors that are given times the weights of the rows.
+        Returns the residual (B, R, n), block by block, plain and times the weights of the rows; and
+        as sums over all rows the mean loss (B,) and its slopes (B,) along other linear predictors.
         """
-        residual = []
+        residual, weighted = [], []
 
-        def part(block: RowBlock, eta: Tensor, *weighted: Tensor) -> tuple[Tensor, ...]:
+        def part(block: RowBlock, eta: Tensor, *along: Tensor) -> tuple[Tensor, ...]:
             loss, gradient = self.family.evaluate(eta, block.targets)
             residual.append(gradient)
-            flat = gradient.flatten(1)
-            slopes = (torch.linalg.vecdot(flat, along.flatten(1)) for along in weighted)
+            weighted.append(gradient * block.wide_weight)
+            flat = weighted[-1].flatten(1)
+            slopes = (torch.linalg.vecdot(flat, other.flatten(1)) for other in along)
             return (loss * block.weight).sum(-1), *slopes
 
-        sums = self.rows.sum(part, eta, *weighted)
-        return residual, sums
+        sums = self.rows.sum(part, eta, *along)
+        return residual, weighted, sums
 
-    def gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
-        """Gradient (B, R, D) from the residual at ``coef``: X is read once."""
-
-        def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
-            return (block.adjoint(residual * block.wide_weight),)
-
-        (gradient,) = self.rows.sum(part, residual)
+    def gradient(self, coef: Tensor, weighted: Sequence[Tensor]) -> Tensor:
+        """Gradient (B, R, D) from the weighted residual at ``coef``: X is read once."""
+        (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), weighted)
         return self.penalty.add_gradient_(gradient, coef)
 
     def numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
