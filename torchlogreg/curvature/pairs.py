@@ -63,8 +63,9 @@ class Pairs(Curvature):
         s, y = step.flatten(1).unsqueeze(-2), change.flatten(1).unsqueeze(-2)
         lengths = s.norm(dim=-1, keepdim=True) * y.norm(dim=-1, keepdim=True)
         is_sound = s @ y.mT > torch.finfo(s.dtype).eps * lengths
+        first = max(len(self) + 1 - most, 0)
         S, Y = (
-            torch.cat([known, torch.where(is_sound, row, 0)], dim=-2)[:, -most:]
+            torch.cat([known[:, first:], torch.where(is_sound, row, 0)], dim=-2)
             for known, row in ((self.S, s), (self.Y, y))
         )
         return replace(self, S=S, Y=Y)._rescaled(step.shape)

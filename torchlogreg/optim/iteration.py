@@ -61,8 +61,8 @@ class State(Batched, Generic[M]):
     coef: Tensor
     """The user's coefficients (B, R, D)."""
 
-    stage_start: Point
-    """Where the present stage began."""
+    stage_start: Point | None
+    """Where the present stage began; None on the last one, which nothing follows."""
 
     length: Numbers
     """Step lengths of the last iteration."""
@@ -107,12 +107,13 @@ def begin(
     # What rounding has left along the gauge no step would remove.
     start = objective.fix_gauge(coef.to(objective.dtype))
     point, memory = algorithm.begin(objective, start, memory.to(objective.dtype))
-    if before is not None:
-        reached, value = (torch.as_tensor(p.value).double() for p in (point, before.stage_start))
+    if before is not None and before.stage_start is not None:
+        old = before.stage_start
+        reached, value = (torch.as_tensor(p.value).double() for p in (point, old))
         is_higher = ~(reached <= value + 1e-6 * value.abs())  # not a number is higher, too
         if is_higher.any():
             mask = is_higher.to(coef.device)[:, None, None]
-            point = objective.at(torch.where(mask, before.stage_start.coef.to(start), point.coef))
+            point = objective.at(torch.where(mask, old.coef.to(start), point.coef))
             memory = algorithm.forget(memory)
     state = State(
         stages,
@@ -120,7 +121,7 @@ def begin(
         memory,
         tuple(standing.afresh() for standing in standings),
         objective.outer(point.coef).to(dtype),
-        stage_start=point,
+        stage_start=point if len(stages) > 1 else None,
         length=torch.zeros_like(point.grad[:, 0, 0]) if before is None else before.length,
     )
     state, _ = _judged(state, algorithm, n_made=0)

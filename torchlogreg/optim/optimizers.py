@@ -24,7 +24,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     It differs from other optimizers of torch in one thing: the closure is not a function that
     returns a loss but an :class:`~torchlogreg.problem.objective.Objective`, because a line search
-    that does not read the data again needs more than values.
+    that does not read the data again needs more than values. The gradient of the parameter is
+    neither read nor set.
 
     What the algorithm has learnt is in ``state``, as for every optimizer, and goes where that goes:
     into ``state_dict``, pickles and copies.
@@ -143,11 +144,6 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self.run, self.standings = run, run.standings
         self.state[param] = {"n_stages": len(run.state.stages), **run.state.memory.stored()}
         param.copy_(run.coef)
-        grad = run.state.objective.outer_gradient(run.state.point.grad).to(param.dtype)
-        if len(run.problems) == len(param):
-            param.grad = grad
-        else:
-            param.grad[run.problems] = grad
         self._source = (closure, param._version)
         left = sum(s.value for b, s in enumerate(run.standings) if b not in run.problems)
         value = run.state.point.value.sum() + left

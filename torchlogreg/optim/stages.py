@@ -55,7 +55,7 @@ class Subsample:
     one_in: int = 10
     """One row of so many is in it."""
 
-    rows_per_column: float = 1000
+    min_rows_per_column: float = 1000
     """Fewest rows for every column of X: the minimisers are then hardly different."""
 
     n_iter: int = 3
@@ -68,7 +68,7 @@ class Subsample:
         """Return the objective of few of the rows; None if those are too few."""
         rows = objective.rows
         n_sampled = rows.n_rows // self.one_in
-        if n_sampled < self.rows_per_column * rows.n_columns:
+        if n_sampled < self.min_rows_per_column * rows.n_columns:
             return None
         device = generator.device
         offset = torch.randint(self.one_in, (n_sampled,), generator=generator, device=device)

@@ -26,10 +26,9 @@ class Line:
         self.origin = point
         self.direction = direction
         self._eta = eta
-        along = objective.penalty.smooth_gradient(direction)
-        products = (point.grad * direction, along * point.coef, along * direction)
-        sums = [product.sum((-2, -1)) for product in products]
-        self.slope, *penalty = objective.numbers(*sums)
+        smooth = objective.penalty.smooth_gradient
+        gradients = torch.stack([point.grad, smooth(point.coef), smooth(direction)])
+        self.slope, *penalty = objective.numbers((gradients * direction).sum((-2, -1)))
         """Derivative at step 0 of each problem."""
         self._penalty = [point.penalty, *penalty]
 
@@ -49,7 +48,7 @@ class Line:
         starts = zip(self.origin.eta, self._eta, strict=True)
         eta = [self._move(start, along, step) for start, along in starts]
         residual, weighted, (loss, data_slope) = self.objective.loss(eta, self._eta)
-        value, slope = self.objective.numbers(loss, data_slope)
+        value, slope = self.objective.numbers(torch.stack([loss, data_slope]))
         start, start_slope, curvature = self._penalty
         with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
             penalty = start + step * (start_slope + 0.5 * step * curvature)

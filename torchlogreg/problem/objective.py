@@ -217,7 +217,7 @@ class Objective(RowSums):
     def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
         """Make a point of coefficients and their linear predictor."""
         residual, weighted, (loss,) = self.loss(eta)
-        value, penalty = self.numbers(loss, self.penalty.value(coef))
+        value, penalty = self.numbers(torch.stack([loss, self.penalty.value(coef)]))
         if grad is None:
             grad = self.gradient(coef, weighted)
         return Point(coef, value + penalty, penalty, grad, eta, residual)

@@ -83,8 +83,6 @@ class RowSums:
         (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), weighted)
         return self.penalty.add_gradient_(gradient, coef)
 
-    def numbers(self, *numbers: Tensor) -> Sequence[Numbers]:
-        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
-        if not self.is_attended:
-            return numbers
-        return tuple(torch.stack(numbers).cpu().double().numpy())
+    def numbers(self, numbers: Tensor) -> tuple[Numbers, ...]:
+        """Bring tensors (..., B) to the host in one transfer, if the objective is attended."""
+        return tuple(numbers.cpu().double().numpy() if self.is_attended else numbers)
