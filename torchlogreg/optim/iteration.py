@@ -140,18 +140,23 @@ def step(
     Returns the next state, and the looks.
     """
     looks: list[Look] = []
+    is_last = False
     if not state.is_done:
         state, looks = _judged(_moved(state, algorithm), algorithm, look_every)
-        if state.is_stand_in and state.is_done:
+        is_last = state.is_stand_in and state.is_done
+        if is_last:
             coef, dtype = state.point.coef, state.coef.dtype
             state = begin(
                 state.stages[1:], coef, algorithm, state.memory, state.standings, dtype, state
             )
-    is_settled = any(s.is_done and not s.is_checked for s in state.standings)
-    if is_settled and not state.is_stand_in:
+    is_to_check = not state.is_stand_in and any(
+        standing.is_done and not standing.is_checked for standing in state.standings
+    )
+    if is_to_check:
         state = _checked(state, algorithm)
-    # The last look is at what the iteration has come to in the end.
-    return state, [*looks[:-1], _standing_look(state)] if looks or is_settled else looks
+    if is_last or is_to_check:  # the iteration has come to something else in the end
+        looks = [*looks[:-1], _standing_look(state)]
+    return state, looks
 
 
 def concluded(state: State[M]) -> tuple[State[M], list[Look]]:

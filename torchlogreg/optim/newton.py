@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -54,7 +55,7 @@ class Newton(Algorithm[NewtonMemory]):
     name: ClassVar[str] = "newton-cholesky"
     c2: ClassVar[float] = 0.9
 
-    @property
+    @cached_property
     def stopping(self) -> Stopping:
         """The rule by which problems are judged.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -112,7 +113,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         if self.history_size < 1:
             raise ValueError(f"history_size={self.history_size!r} must be at least 1.")
 
-    @property
+    @cached_property
     def stopping(self) -> Stopping:
         """The rule by which problems are judged.
 
