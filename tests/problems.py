@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,6 +108,20 @@ def full_hessian(objective: Objective, point: Point) -> torch.Tensor:
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
     diagonal.unflatten(-1, (-1, objective.ridge.shape[-1])).add_(objective.ridge)
     return hessian
+
+
+def seven_problems(n_classes):
+    """Different C over four decades, weights with many zeros, and hence difficulty."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 6)) * np.logspace(0, 1.5, 6)
+    scores = 0.3 * X @ rng.normal(size=(6, n_classes))
+    codes = torch.from_numpy((scores + rng.gumbel(size=scores.shape)).argmax(axis=1))
+    weight = torch.from_numpy(rng.exponential(size=(7, 300)) * (rng.random((7, 300)) < 0.8))
+    rows = ArrayRows(torch.from_numpy(X), codes, weight, family_of(n_classes))
+    penalty = rows.penalty(torch.logspace(-5, -1, 7, dtype=torch.float64))
+    objective = PenalizedLoss(rows.family, penalty).objective(rows.rows)
+    n_outputs = rows.family.n_outputs(n_classes)
+    return objective, torch.zeros(7, n_outputs, 7, dtype=torch.float64)
 
 
 CASES = [Problem(n_classes, n_problems) for n_classes in (2, 3, 5) for n_problems in (1, 7)] + [

@@ -16,12 +16,33 @@ class MovedModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         raise pickle.UnpicklingError(
-            f"{self.__name__}.{name} is in a pickle of the first release, torchlogreg 0.1.0, which "
-            "later code does not read. Fit again, or copy coef_, intercept_ and classes_ from an "
-            "environment with torchlogreg==0.1.0."
+            f"{self.__name__}.{name} was part of the first release, torchlogreg 0.1.0, whose "
+            "pickles later code does not read. Fit again, or copy coef_, intercept_ and "
+            "classes_ from an environment with torchlogreg==0.1.0. To import, use the public "
+            "names: from torchlogreg import TorchLogisticRegression."
         )
 
 
-for _name in ("logistic", "modules"):
+MODULES = (
+    "batches",
+    "criterion",
+    "families",
+    "loaders",
+    "logistic",
+    "modules",
+    "objective",
+    "penalties",
+    "points",
+    "prediction",
+    "preconditioners",
+    "products",
+    "rows",
+    "solvers",
+    "training",
+    "training_sets",
+    "validation",
+)
+
+for _name in MODULES:
     _full_name = f"{__package__}.{_name}"
     sys.modules[_full_name] = MovedModule(_full_name)

@@ -114,3 +114,14 @@ def test_some_of_the_problems_have_their_own_pairs(initial):
 def test_without_pairs_there_is_the_initial_matrix():
     pairs, v = pairs_of(3, initial_matrix()).cleared(), torch.randn(SHAPE, dtype=torch.float64)
     assert torch.equal(pairs.solve(v), v)
+
+
+def test_where_the_initial_matrix_overflows_a_problem_has_the_identity():
+    initial = initial_matrix()
+    is_sound = torch.tensor([True, False])
+    v = torch.randn(SHAPE, dtype=torch.float64)
+    mixed = pairs_of(3, initial).on(initial, is_sound, torch.Size(SHAPE))
+    for b, other in ((0, pairs_of(3, initial)), (1, pairs_of(3, None))):
+        assert_close(mixed.solve(v)[b], other.solve(v)[b])
+        assert_close(mixed.multiply(v)[b], other.multiply(v)[b])
+        assert_close(mixed.take([b]).solve(v[[b]])[0], other.solve(v)[b])

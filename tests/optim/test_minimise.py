@@ -8,10 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from tests.optim.quadratics import QUADRATICS, ExactDiagonal, quadratic
-from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.nets.base import PenalizedLoss
+from tests.problems import seven_problems
 from torchlogreg.optim import Newton, QuasiNewton, SampledCurvature, Stages, minimise
-from torchlogreg.problem.families import family_of
 
 SOLVERS = {
     "newton": Newton(stages=None),
@@ -105,20 +103,6 @@ class Evaluations:
         part = Evaluations(self.objective.take(problems))
         part.n_problems = self.n_problems
         return part
-
-
-def seven_problems(n_classes):
-    """Different C over four decades, weights with many zeros, and hence difficulty."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(300, 6)) * np.logspace(0, 1.5, 6)
-    scores = 0.3 * X @ rng.normal(size=(6, n_classes))
-    codes = torch.from_numpy((scores + rng.gumbel(size=scores.shape)).argmax(axis=1))
-    weight = torch.from_numpy(rng.exponential(size=(7, 300)) * (rng.random((7, 300)) < 0.8))
-    rows = ArrayRows(torch.from_numpy(X), codes, weight, family_of(n_classes))
-    penalty = rows.penalty(torch.logspace(-5, -1, 7, dtype=torch.float64))
-    objective = PenalizedLoss(rows.family, penalty).objective(rows.rows)
-    n_outputs = rows.family.n_outputs(n_classes)
-    return objective, torch.zeros(7, n_outputs, 7, dtype=torch.float64)
 
 
 LOGISTIC_SOLVERS = {

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
-from tests.problems import Problem, over_cases
+from tests.problems import Problem, over_cases, seven_problems
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.nets.base import PenalizedLoss
 from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature
@@ -165,20 +165,56 @@ def test_unreachable_tolerance_ends_in_a_stall_not_in_a_loop(optimizer_class):
     assert problem.objective().at(coef).grad.abs().amax() < 1e-13
 
 
-@over_optimizers
-def test_iterations_that_run_out_are_certified_exactly(optimizer_class):
-    """At the parameter, rounded to float32: what the iteration has summed there is not enough."""
-    X = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) + 100
+def far_columns_in_float32():
+    X = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) + 1000
     codes = torch.arange(200) % 3
     rows = ArrayRows(X, codes, torch.ones(200, dtype=torch.float64), family_of(3), is_centred=True)
     objective = PenalizedLoss(rows.family, rows.penalty(1.0)).objective(rows.rows)
-    param = torch.nn.Parameter(torch.zeros(1, 3, 4))
+    return objective, torch.nn.Parameter(torch.zeros(1, 3, 4))
+
+
+@over_optimizers
+def test_iterations_that_run_out_are_certified_exactly(optimizer_class):
+    """At the parameter, rounded to float32: what the iteration has summed there is not enough."""
+    objective, param = far_columns_in_float32()
     optimizer = optimizer_class([param], tol=1e-12)
     for _ in range(3):
         optimizer.step(objective)
     optimizer.certify(objective)
     exact = objective.optimality(objective.recheck(param.detach()))
     assert [s.optimality for s in optimizer.standings] == exact.tolist()
+
+
+@pytest.mark.parametrize("check_every", [2, 3, 4])
+@pytest.mark.parametrize("max_steps", range(3, 12))
+@pytest.mark.parametrize("optimizer_class", [preconditioned, NewtonCholesky])
+def test_no_stale_certificate_is_left_in_the_queue(optimizer_class, max_steps, check_every):
+    """A check says to go on, and the iterations run out before the next look."""
+    objective, param = far_columns_in_float32()
+    optimizer = optimizer_class([param], tol=1e-4, check_every=check_every)
+    for _ in range(max_steps):
+        optimizer.step(objective)
+    optimizer.certify(objective)
+    exact = objective.optimality(objective.recheck(param.detach()))
+    assert [s.optimality for s in optimizer.standings] == exact.tolist()
+
+
+@pytest.mark.parametrize("optimizer_class", [LBFGS, preconditioned, queued, NewtonCholesky])
+def test_resuming_goes_on_after_problems_have_left(optimizer_class):
+    objective, start = seven_problems(3)
+    param = torch.nn.Parameter(start.clone())
+    optimizer = optimizer_class([param], tol=1e-8)
+    while len(optimizer.run.problems if optimizer.run else "1234567") == 7:
+        optimizer.step(objective)
+    param_2 = torch.nn.Parameter(param.detach().clone())
+    optimizer_2 = optimizer_class([param_2], tol=1e-8)
+    optimizer_2.load_state_dict(optimizer.state_dict())
+    assert not optimizer_2.is_finished
+    for both in (optimizer, optimizer_2):
+        while not both.is_finished:
+            both.step(objective)
+        assert both.is_converged
+    assert_close(param_2.detach(), param.detach(), rtol=0, atol=1e-6)
 
 
 class Waits(TorchFunctionMode):

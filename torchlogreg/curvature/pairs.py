@@ -43,6 +43,10 @@ class Pairs(Curvature):
     initial: Curvature | None = None
     """The initial matrix; None for the identity."""
 
+    is_trusted: Tensor | None = None
+    """Whether a problem has the initial matrix rather than the identity, shape (B, 1, 1); None for
+    all."""
+
     @classmethod
     def none(cls, like: Tensor, initial: Curvature | None = None) -> Pairs:
         """Return no pairs yet, for coefficients (B, R, D)."""
@@ -70,9 +74,13 @@ class Pairs(Curvature):
         )
         return replace(self, S=S, Y=Y)._rescaled(step.shape)
 
-    def on(self, initial: Curvature | None, shape: torch.Size) -> Pairs:
-        """Return the same pairs on top of another curvature, of coefficients of that shape."""
-        pairs = replace(self, initial=initial)
+    def on(self, initial: Curvature, is_sound: Tensor, shape: torch.Size) -> Pairs:
+        """Return the same pairs on top of another curvature where that is sound (B,).
+
+        ``shape`` is that of the coefficients (B, R, D).
+        """
+        is_trusted = None if is_sound.all() else is_sound[:, None, None]
+        pairs = replace(self, initial=initial, is_trusted=is_trusted)
         return pairs._rescaled(shape) if len(self) else pairs
 
     def solve(self, g: Tensor) -> Tensor:
@@ -120,14 +128,19 @@ class Pairs(Curvature):
 
     def to(self, dtype: torch.dtype) -> Pairs:
         """Return the same pairs in another dtype; the initial matrix keeps its own."""
-        return Pairs(self.S.to(dtype), self.Y.to(dtype), self.scale.to(dtype), self.initial)
+        numbers = {name: getattr(self, name).to(dtype) for name in ("S", "Y", "scale")}
+        return replace(self, **numbers)
 
     def _initial_solve(self, g: Tensor) -> Tensor:
-        return g if self.initial is None else solved(self.initial, g)
+        return g if self.initial is None else self._where_trusted(solved(self.initial, g), g)
 
     def _initial_multiply(self, v: Tensor) -> Tensor:
-        product = v if self.initial is None else self.initial.multiply(v)
-        return product / self.scale
+        if self.initial is None:
+            return v / self.scale
+        return self._where_trusted(self.initial.multiply(v), v) / self.scale
+
+    def _where_trusted(self, new: Tensor, old: Tensor) -> Tensor:
+        return new if self.is_trusted is None else torch.where(self.is_trusted, new, old)
 
     def _rescaled(self, shape: torch.Size) -> Pairs:
         """Scale the initial matrix so that it fits the curvature along the last step.

@@ -37,13 +37,15 @@ class StreamEstimator(LogisticEstimator):
 
     early_stopping: bool
     callbacks: list[Any] | tuple[Any, ...] | None
+    random_state: int | np.random.RandomState | None
 
     def __copy__(self) -> Self:
         """Return an estimator that shares nothing that ``partial_fit`` changes."""
         twin = self.__class__.__new__(self.__class__)
         twin.__dict__.update(self.__dict__)
-        if "net_" in twin.__dict__:
-            twin.net_ = copy.deepcopy(self.net_)
+        twin.random_state = copy.deepcopy(self.random_state)
+        if "net_" in twin.__dict__ and takes_batches(self.solver):
+            twin.net_ = self.net_.twin()
         return twin
 
     @_for_batches

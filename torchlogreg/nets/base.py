@@ -179,6 +179,11 @@ class LogisticNet(skorch.NeuralNet):
         with torch.no_grad():
             self.module_.coef.copy_(coef)
 
+    def twin(self) -> LogisticNet:
+        """Copy the net with what training changes; the callbacks are the same objects."""
+        shared = {id(part): part for part in (self.callbacks, self.callbacks_)}
+        return copy.deepcopy(self, shared)
+
     def snapshot(self) -> Callable[[], None]:
         """Copy what a call of ``partial_fit`` changes; return what undoes the changes since."""
         coef, n_epochs = self.module_.coef.detach().clone(), len(self.history)

@@ -25,8 +25,12 @@ class Memory(Batched):
         """Return it for an objective of another dtype; as it is by default."""
         return self
 
-    def stored(self) -> dict[str, Any]:
-        """Return what is needed to go on after a break, as numbers and tensors; nothing."""
+    def stored(self, problems: list[int], n_problems: int) -> dict[str, Any]:
+        """Return what is needed to go on after a break, as numbers and tensors; nothing.
+
+        It is for all of ``n_problems``; the memory is of some of them, and what is not known of the
+        others is left empty.
+        """
         return {}
 
 

@@ -101,7 +101,7 @@ def begin(
     """Begin with the first of some stages that is worth it, at inner coefficients.
 
     If there was a stage before, it may have raised the objective of some problems. These go back to
-    where that began, and what was learnt on the way is forgotten.
+    where that began, and what was learnt on the way is forgotten, for all problems.
     """
     objective = stages[0]
     # What rounding has left along the gauge no step would remove.
@@ -141,6 +141,8 @@ def step(
     """
     looks: list[Look] = []
     is_last = False
+    if _has_unchecked(state):  # which then leave: nothing may be in the queue
+        look_every = 1
     if not state.is_done:
         state, looks = _judged(_moved(state, algorithm), algorithm, look_every)
         is_last = state.is_stand_in and state.is_done
@@ -149,9 +151,7 @@ def step(
             state = begin(
                 state.stages[1:], coef, algorithm, state.memory, state.standings, dtype, state
             )
-    is_to_check = not state.is_stand_in and any(
-        standing.is_done and not standing.is_checked for standing in state.standings
-    )
+    is_to_check = _has_unchecked(state)
     if is_to_check:
         state = _checked(state, algorithm)
     if is_last or is_to_check:  # the iteration has come to something else in the end
@@ -159,12 +159,24 @@ def step(
     return state, looks
 
 
+def _has_unchecked(state: State[M]) -> bool:
+    """Whether a problem is done with the objective itself, but was not checked."""
+    return not state.is_stand_in and any(s.is_done and not s.is_checked for s in state.standings)
+
+
 def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
     """Look at what nobody has looked at, and evaluate exactly what has not been."""
     standings = list(state.standings)
     looks = _fetched(state, state.queue)
     for place, (value, norm) in enumerate(zip(*looks[-1][:2], strict=True) if looks else ()):
-        standings[place] = replace(standings[place], value=value, optimality=norm, gap=math.nan)
+        standings[place] = replace(
+            standings[place],
+            n_iter=standings[place].n_iter + len(looks),
+            value=value,
+            optimality=norm,
+            gap=math.nan,
+            is_checked=False,  # there was another iteration since
+        )
     places = [place for place, standing in enumerate(standings) if not standing.is_checked]
     if places:
         objective = state.stages[-1].take(places)
@@ -233,8 +245,9 @@ def _judged(
     if len(queue) < look_every:
         return replace(state, queue=queue), []
     looks, standings, rule = _fetched(state, queue), list(state.standings), algorithm.stopping
-    gaps = unknown = [math.nan] * len(standings)
-    memory = state.memory
+    gaps, memory = [math.nan] * len(standings), state.memory
+    unknown = [math.inf] * len(standings)  # before the last look nothing is solved
+    waits = [standing.is_done for standing in standings]
     if min(looks[-1].norms) <= algorithm.tol:
         gap, memory = algorithm.gap(state.objective, state.point, memory)
         gaps = gap.tolist()
@@ -242,7 +255,7 @@ def _judged(
     for look in looks:
         numbers = zip(look.values, look.norms, gaps if look is looks[-1] else unknown, strict=True)
         for place, now in enumerate(numbers):
-            if not standings[place].is_done:
+            if not waits[place]:
                 standings[place] = rule.judge(
                     standings[place],
                     *now,

@@ -24,8 +24,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
 
     It differs from other optimizers of torch in one thing: the closure is not a function that
     returns a loss but an :class:`~torchlogreg.problem.objective.Objective`, because a line search
-    that does not read the data again needs more than values. The gradient of the parameter is
-    neither read nor set.
+    that does not read the data again needs more than values.
 
     What the algorithm has learnt is in ``state``, as for every optimizer, and goes where that goes:
     into ``state_dict``, pickles and copies.
@@ -103,6 +102,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         """Go on from a state that was saved."""
         super().load_state_dict(state_dict)
         self.release()
+        self.restart()
 
     @property
     def algorithm(self) -> Algorithm[Any]:
@@ -142,8 +142,15 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             )
         run.step(algorithm)
         self.run, self.standings = run, run.standings
-        self.state[param] = {"n_stages": len(run.state.stages), **run.state.memory.stored()}
+        stored = run.state.memory.stored(run.problems, len(param))
+        self.state[param] = {"n_stages": len(run.state.stages), **stored}
         param.copy_(run.coef)
+        grad = run.state.objective.outer_gradient(run.state.point.grad).to(param.dtype)
+        if len(run.problems) < len(param):
+            grad = torch.zeros_like(param).index_add_(
+                0, torch.tensor(run.problems, device=grad.device), grad
+            )
+        param.grad = grad
         self._source = (closure, param._version)
         left = sum(s.value for b, s in enumerate(run.standings) if b not in run.problems)
         value = run.state.point.value.sum() + left

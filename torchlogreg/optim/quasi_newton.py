@@ -54,12 +54,21 @@ class QuasiNewtonMemory(Memory):
         anchor = None if self.anchor is None else self.anchor.to(dtype)
         return replace(self, pairs=self.pairs.to(dtype), anchor=anchor, known_at=None)
 
-    def stored(self) -> dict[str, Any]:
-        """Return what is needed to go on after a break, as numbers and tensors."""
+    def stored(self, problems: list[int], n_problems: int) -> dict[str, Any]:
+        """Return what is needed to go on after a break; zeros for problems that have left."""
         names = ("n_iter", "first_norm", "quality", "anchor")
         stored = {name: getattr(self, name) for name in names}
         stored |= {"S": self.pairs.S, "Y": self.pairs.Y, "scale": self.pairs.scale}
-        return {name: value for name, value in stored.items() if value is not None}
+        known = {name: value for name, value in stored.items() if value is not None}
+        if len(problems) == n_problems:
+            return known
+        for name, value in known.items():
+            if isinstance(value, Tensor):
+                whole = torch.full_like(value[:1], float(name == "scale"))
+                whole = whole.repeat(n_problems, *[1] * (value.ndim - 1))
+                whole[problems] = value
+                known[name] = whole
+        return known
 
 
 @dataclass(frozen=True)
@@ -212,10 +221,8 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         generator = self._generator(point.coef.device, 1 + quality)
         loss = self.preconditioner(objective, at_anchor, generator, quality=quality)
         initial = loss.shifted(objective.ridge)
-        is_sound = (
-            initial.solve(point.grad).isfinite().all()
-        )  # it may overflow, which only costs time
-        pairs = memory.pairs.on(initial if is_sound else None, point.grad.shape)
+        is_sound = initial.solve(point.grad).isfinite().all(-1).all(-1)  # it may overflow
+        pairs = memory.pairs.on(initial, is_sound, point.grad.shape)
         return replace(memory, pairs=pairs, is_built=True, known_at=None)
 
     def _quality_due(

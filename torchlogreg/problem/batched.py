@@ -18,11 +18,13 @@ class Batched:
     """
 
     def take(self, problems: Sequence[int]) -> Self:
-        """Return the parts of some of the problems."""
+        """Return the parts of some of the problems; what was computed from them is kept."""
         index = list(problems)
         parts = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        changes = {name: _taken(part, index) for name, part in parts.items()}
-        return replace(self, **changes)  # type: ignore[type-var]
+        twin = replace(self, **{name: _taken(part, index) for name, part in parts.items()})  # type: ignore[type-var]
+        cached = {name: part for name, part in vars(self).items() if name not in parts}
+        twin.__dict__.update({name: _taken(part, index) for name, part in cached.items()})
+        return twin
 
 
 def _taken(part: Any, index: list[int]) -> Any:

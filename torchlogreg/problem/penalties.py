@@ -82,17 +82,17 @@ class Penalty(Batched):
             coef = torch.nn.functional.relu(coef.abs() - step * self.l1) * coef.sign()
         return coef / (1 + step * self.l2)
 
-    def distance(self, smooth_gradient: Tensor, coef: Tensor) -> Tensor:
+    def distance(self, gradient: Tensor, coef: Tensor) -> Tensor:
         r"""Distance of every entry from the condition of a minimum, shape (B, R, D).
 
-        With the gradient g of all that is smooth, ridge part included, that is the distance of -g
-        from the subdifferential of :math:`\mu |W|`: \|g\| without such a part.
+        That is the distance of 0 from the subdifferential, given the gradient of loss and penalty
+        as :meth:`add_gradient_` makes it: its size where there is one, and what exceeds
+        :math:`\mu` where :math:`\mu |W|` has none.
         """
+        size = gradient.abs()
         if self.l1 is None:
-            return smooth_gradient.abs()
-        at_zero = torch.nn.functional.relu(smooth_gradient.abs() - self.l1)
-        elsewhere = (smooth_gradient + self.l1 * coef.sign()).abs()
-        return torch.where(coef == 0, at_zero, elsewhere)
+            return size
+        return torch.where(coef == 0, torch.nn.functional.relu(size - self.l1), size)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Of all coefficients with the same probabilities, those with the lowest ridge penalty.
