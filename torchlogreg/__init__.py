@@ -1,6 +1,6 @@
 """Logistic regression for scikit-learn, solved by PyTorch."""
 
-from torchlogreg import moved as _moved  # noqa: F401
+from torchlogreg import moved as _moved  # noqa: F401 (pickles look there)
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.problem.modules import BinaryLogistic, MultinomialLogistic
 

@@ -307,6 +307,12 @@ def test_arguments_out_of_range_are_named(optimizer_class, arguments, message):
 
 
 @over_optimizers
+def test_an_option_that_is_not_there_is_named_with_those_that_are(optimizer_class):
+    with pytest.raises(TypeError, match=r"has no option speed=1\. It takes check_every, tol, lr"):
+        optimizer_class([torch.nn.Parameter(torch.zeros(1, 1, 2))], speed=1)
+
+
+@over_optimizers
 def test_one_parameter_only(optimizer_class):
     params = [torch.nn.Parameter(torch.zeros(1, 1, 2)) for _ in range(2)]
     with pytest.raises(ValueError, match="one parameter tensor, got 2"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -68,6 +68,13 @@ class FullBatchOptimizer(torch.optim.Optimizer):
     _source: tuple[Objective, int] | None
 
     def __init__(self, params: Iterable[Any], *, check_every: int = 1, **options: Any) -> None:
+        known = [field.name for field in fields(self.algorithm_class)]
+        for name, value in options.items():
+            if name not in known:
+                raise TypeError(
+                    f"{type(self).__name__} has no option {name}={value!r}. It takes "
+                    f"{', '.join(['check_every', *known])}."
+                )
         self._algorithm = self.algorithm_class(**options)
         lr, tol = self._algorithm.lr, self._algorithm.tol
         if not lr > 0:
