@@ -1,74 +1,106 @@
-"""The run: competitors take turns, so that a drift of the machine meets all of them."""
+"""The run: our time next to that of every peer at its best.
+
+1. Every peer fits once, in every setting, and is judged. Who takes much longer than the fastest one
+   whose objective is as good as ours is stopped: it cannot win.
+2. We and the fastest of those that are as good take turns, so that a drift of the machine meets
+   all of them.
+"""
 
 import math
 import platform
 import statistics
-import sys
 import time
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_info
 
-from benchmarks.competitors import COMPETITORS, REFERENCE
+from benchmarks.competitors import PEERS, ours
 from benchmarks.competitors.not_applicable import NotApplicableError
-from benchmarks.datasets import DATASETS
+from benchmarks.competitors.peer import Peer, time_limit
 from benchmarks.judge import accuracy, objective
 
-MIN_ROUNDS, MAX_ROUNDS, SECONDS = 3, 30, 20.0
+OURS = Peer("torchlogreg", ours.fit)
+"""With all defaults, in float32 or float64 as the data is."""
+
+AS_GOOD = 1e-4
+"""Who comes as close to our objective, relatively, has solved the same problem."""
+
+MIN_ROUNDS, MAX_ROUNDS, SECONDS = 3, 30, 10.0
 """Rounds on a data set: as many as fit into the time, within these limits."""
 
 TURN = 0.2
 """Seconds that a competitor's turn lasts at least: short fits are repeated and averaged, so
 that none of them is charged for the caches and the thread pool that the last one left behind."""
 
+PATIENCE, SLOWER, N_CONTENDERS = 120.0, 2.5, 3
+"""Seconds of the longest fit; how much slower than the fastest one a peer may be at its first
+fit; and how many of them take turns with us."""
 
-def run(dataset, competitors, C=1.0):
-    """Let the competitors take turns on a data set.
 
-    The first fits warm up and are not counted. Returns one record a competitor, with the mean
-    time of a fit in every turn and the objective above the lowest one.
+def run(dataset, data, C=1.0):
+    """Compare with all peers on a data set. Returns one record a setting, ours first.
+
+    ``seconds`` is the median time of a fit over the turns, or that of the first fit if there were
+    none; ``excess`` is what the objective has above ours, relative to it.
     """
-    data = DATASETS[dataset]()
-    solutions, n_fits = {}, {}
-    for name in competitors:
+    records = [_first_fit(OURS, data, C, PATIENCE)]
+    limit = PATIENCE
+    for peer in PEERS:
         try:
-            solutions[name], elapsed = timed_fits(COMPETITORS[name], data, C)
+            record = _first_fit(peer, data, C, limit)
         except NotApplicableError as error:
-            print(f"{name} is left out on {dataset}: {error}", file=sys.stderr)
+            records.append({"competitor": str(peer), "left_out": str(error)})
             continue
+        records.append(record)
+        if is_as_good(record, records[0]):
+            limit = min(limit, max(SLOWER * record["seconds"], 2 * TURN))
+    rivals = [r for r in records[1:] if "seconds" in r and is_as_good(r, records[0])]
+    rivals.sort(key=lambda record: record["seconds"])
+    _take_turns([records[0], *rivals[:N_CONTENDERS]], data, C)
+    for record in records:
+        record["dataset"] = dataset
+        if "objective" in record:
+            record["excess"] = record["objective"] / records[0]["objective"] - 1
+    return records
+
+
+def is_as_good(record, reference):
+    """Whether an objective is not above ours by more than :data:`AS_GOOD`, relatively."""
+    return record["objective"] <= (1 + AS_GOOD) * reference["objective"]
+
+
+def _first_fit(peer, data, C, limit):
+    """Fit and judge; again, warm, if it was short."""
+    with peer.threads():
+        with time_limit(limit):
+            (coef, intercept, n_iter), elapsed = timed_fits(peer.fit, data, C)
         if elapsed < TURN:
-            _, elapsed = timed_fits(COMPETITORS[name], data, C)
-        n_fits[name] = math.ceil(TURN / elapsed)
-    if not solutions:
-        return []
-    times = {name: [] for name in solutions}
-    start = time.perf_counter()
-    while _wants_more(min(map(len, times.values())), time.perf_counter() - start):
-        for name in times:
-            _, elapsed = timed_fits(COMPETITORS[name], data, C, n_fits[name])
-            times[name].append(elapsed)
-    values = {
-        name: objective(coef, intercept, data.X_train, data.y_train, C)
-        for name, (coef, intercept, _) in solutions.items()
+            _, elapsed = timed_fits(peer.fit, data, C, 3)
+    return {
+        "competitor": str(peer),
+        "seconds": elapsed,
+        "objective": objective(coef, intercept, data.X_train, data.y_train, C),
+        "iterations": n_iter,
+        "test_accuracy": float(accuracy(coef, intercept, data.X_test, data.y_test)),
     }
-    best = min(values.values())
-    medians = {name: statistics.median(some) for name, some in times.items()}
-    return [
-        {
-            "dataset": dataset,
-            "competitor": name,
-            "seconds": medians[name],
-            "times_reference": medians[REFERENCE] / medians[name] if REFERENCE in medians else None,
-            "objective": values[name],
-            "suboptimality": values[name] - best,
-            "iterations": solutions[name][2],
-            "test_accuracy": float(accuracy(*solutions[name][:2], data.X_test, data.y_test)),
-            "all_seconds": times[name],
-        }
-        for name in times
-    ]
+
+
+def _take_turns(records, data, C):
+    """Replace the times of some records by medians over many turns."""
+    peers = {str(peer): peer for peer in [OURS, *PEERS]}
+    times = [[] for _ in records]
+    n_fits = [math.ceil(TURN / record["seconds"]) for record in records]
+    start = time.perf_counter()
+    while _wants_more(len(times[0]), time.perf_counter() - start):
+        for place, record in enumerate(records):
+            peer = peers[record["competitor"]]
+            with peer.threads():
+                times[place].append(timed_fits(peer.fit, data, C, n_fits[place])[1])
+    for record, some in zip(records, times, strict=True):
+        record["seconds"], record["all_seconds"] = statistics.median(some), some
 
 
 def timed_fits(fit, data, C, n_fits=1, **params):
@@ -82,13 +114,18 @@ def timed_fits(fit, data, C, n_fits=1, **params):
 
 
 def environment():
-    """Versions and hardware, for the record."""
+    """Versions, hardware, and the BLAS of every library, for the record."""
     packages = ("torchlogreg", "torch", "scikit-learn", "scikit-learn-intelex", "skorch", "numpy")
+    keys = ("user_api", "internal_api", "version", "architecture", "num_threads", "threading_layer")
+    pools = [{key: pool[key] for key in keys if key in pool} for pool in threadpool_info()]
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: _version(name) for name in (*packages, "scipy")},
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "pools": pools,
+        "torch_kernels": torch.backends.cpu.get_cpu_capability(),
+        "torch_has_mkl": torch.backends.mkl.is_available(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

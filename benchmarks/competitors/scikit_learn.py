@@ -1,9 +1,34 @@
-"""scikit-learn's LogisticRegression: lbfgs, by default with max_iter=100."""
+"""scikit-learn's LogisticRegression with any of its solvers, and enough iterations."""
 
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.competitors.not_applicable import NotApplicableError
 
-def fit(X, y, C, **params):
+MAX_ITER = 10_000
+
+MOST_WORK = {"newton-cholesky": 1e12, "saga": 1e7}
+"""Multiplications of an iteration, n P² for the Hessian and n d R for an epoch, beyond which fits
+of these solvers take minutes. Both run in compiled code, which nothing can end before."""
+
+MOST_COEF = 10_000
+"""Coefficients P beyond which the Hessian takes gigabytes."""
+
+
+def fit(X, y, C, solver="lbfgs", max_iter=MAX_ITER, **params):
     """Fit with the defaults, or with other parameters of the estimator."""
-    model = LogisticRegression(C=C, **params).fit(X, y)
+    _refuse_long_fits(X, y, solver)
+    model = LogisticRegression(C=C, solver=solver, max_iter=max_iter, **params).fit(X, y)
     return model.coef_, model.intercept_, int(model.n_iter_[0])
+
+
+def _refuse_long_fits(X, y, solver):
+    n_classes = int(y.max()) + 1
+    n_outputs = n_classes if n_classes > 2 else 1
+    n_coef = n_outputs * (X.shape[1] + 1)
+    n_entries = X.nnz if sparse.issparse(X) else X.size
+    work = X.shape[0] * n_coef**2 if solver == "newton-cholesky" else n_entries * n_outputs
+    if work > MOST_WORK.get(solver, float("inf")):
+        raise NotApplicableError("takes minutes")
+    if solver == "newton-cholesky" and n_coef > MOST_COEF:
+        raise NotApplicableError(f"forms a Hessian of {n_coef} coefficients")
