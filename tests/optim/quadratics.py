@@ -87,7 +87,7 @@ class QuadraticLine:
         factor = torch.as_tensor(np.asarray(step))[:, None, None]
         point = self.objective.at(self.origin.coef + factor * self.direction)
         (slope,) = self.objective.numbers((point.grad * self.direction).sum((-2, -1)))
-        return Trial(step, point.value, point.penalty, slope, [], [], [])
+        return Trial(step, point.value, point.penalty, slope, [], [])
 
     def point(self, trial):
         factor = torch.as_tensor(np.asarray(trial.step))[:, None, None]

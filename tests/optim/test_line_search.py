@@ -55,8 +55,8 @@ class Curve:
         (slope,) = torch.autograd.grad(value.sum(), t)
         if self.is_attended:
             step = np.asarray(step, dtype=float)
-            return Trial(step, value.detach().numpy(), step, slope.numpy(), [], [], [])
-        return Trial(step, value.detach(), step, slope, [], [], [])
+            return Trial(step, value.detach().numpy(), step, slope.numpy(), [], [])
+        return Trial(step, value.detach(), step, slope, [], [])
 
 
 @pytest.mark.parametrize("c2", [0.9, 0.1])

@@ -14,7 +14,8 @@ def test_bernoulli_is_finite_and_exact_for_extreme_logits(dtype):
     family = Bernoulli()
     eta = torch.tensor(EXTREME, dtype=dtype).reshape(1, 1, -1)
     targets = family.encode(torch.ones(len(EXTREME), dtype=torch.int64), dtype)
-    loss, residual = family.evaluate(eta, targets)
+    loss = family.losses(eta, targets)
+    _, residual = family.evaluate(eta, targets, torch.ones_like(eta))
     exact = torch.log1p(torch.exp(-eta.double().abs())) + (-eta.double()).clamp_min(0)
     assert_close(loss.double(), exact.squeeze(-2), rtol=4 * torch.finfo(dtype).eps, atol=1e-44)
     assert residual.isfinite().all()
@@ -26,7 +27,7 @@ def test_well_classified_rows_keep_a_residual():
     family = Bernoulli()
     targets = family.encode(torch.tensor([1]), torch.float64)
     eta = torch.full((1, 1, 1), 40.0, dtype=torch.float64)
-    _, residual = family.evaluate(eta, targets)
+    _, residual = family.evaluate(eta, targets, torch.ones_like(eta))
     assert_close(residual, -torch.exp(-eta), rtol=1e-12, atol=0)
 
 
@@ -35,7 +36,7 @@ def test_categorical_is_finite_for_extreme_logits(dtype):
     family = Categorical()
     eta = torch.tensor([EXTREME, EXTREME[::-1]], dtype=dtype).mT.unsqueeze(0)
     targets = family.encode(torch.tensor([0, 3]), dtype)
-    loss, residual = family.evaluate(eta, targets)
+    loss, residual = family.evaluate(eta, targets, torch.ones_like(eta[:, :1]))
     assert loss.isfinite().all()
     assert residual.isfinite().all()
     assert family.log_proba(eta).isfinite().all()
@@ -50,3 +51,26 @@ def test_probabilities_agree_with_each_other_and_with_the_class(family, n_classe
     assert_close(proba.sum(0), torch.ones(50, dtype=torch.float64))
     assert_close(family.log_proba(eta), proba.log())
     assert torch.equal(family.classify(eta), proba.argmax(0))
+
+
+@pytest.mark.parametrize(("family", "n_classes"), [(Bernoulli(), 2), (Categorical(), 4)])
+def test_curvature_follows_from_the_weighted_residual(family, n_classes):
+    """Also that of a row without weight, which has none."""
+    R = family.n_outputs(n_classes)
+    eta = torch.randn(1, R, 30, dtype=torch.float64)
+    weight = torch.rand(1, 1, 30, dtype=torch.float64)
+    weight[..., 3] = 0
+    targets = family.encode(torch.arange(30) % n_classes, torch.float64)
+    loss, residual = family.evaluate(eta, targets, weight)
+    assert_close(loss, (family.losses(eta, targets) * weight[:, 0]).sum(-1))
+    curvature = family.curvature(residual, targets, weight)
+    rows = []
+    for i in range(30):
+
+        def row_loss(row, i=i):
+            return weight[0, 0, i] * family.losses(row[None, :, None], targets[i : i + 1]).sum()
+
+        rows.append(torch.autograd.functional.hessian(row_loss, eta[0, :, i]))
+    assert_close(family.summed_hessian(curvature, weight)[0], sum(rows))
+    diagonals = torch.stack([row.diagonal() for row in rows], dim=-1)
+    assert_close(family.curvature_diagonal(curvature, weight)[0], diagonals)

@@ -51,8 +51,11 @@ def test_centred_rows_are_those_of_a_shifted_matrix(far_rows):
     dtype = block.weight.dtype
     near = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
     X = torch.cat([X, ones], dim=1)
-    coef, residual = torch.randn(7, 3, 4).to(dtype), torch.randn(7, 3, 40).to(dtype)
-    weight, scale = torch.rand(2, 40).to(dtype), torch.rand(2, 4).to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    coef, residual = (
+        torch.randn(*s, generator=generator, dtype=dtype) for s in ((7, 3, 4), (7, 3, 40))
+    )
+    weight, scale = (torch.rand(*s, generator=generator, dtype=dtype) for s in ((2, 40), (2, 4)))
     for result, expected in (
         (block.predictor(coef), coef.double() @ X.T),
         (block.adjoint(residual), residual.double() @ X),

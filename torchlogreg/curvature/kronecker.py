@@ -12,6 +12,7 @@ from torch import Tensor
 from torchlogreg.curvature.base import Curvature, with_ridge
 from torchlogreg.curvature.row_sample import draw, leverage, second_moments
 from torchlogreg.curvature.symmetric import invert_, set_diagonal_
+from torchlogreg.problem.families import inverse
 from torchlogreg.problem.objective import LEAST_CURVATURE, Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.rows import joined
@@ -51,14 +52,17 @@ class Kronecker(Curvature):
         exact, score = leverage(objective, traces, max(R - 1, 1) * objective.ridge, n_rows)
         curvature, family = joined(traces).squeeze(1), objective.family
         targets = joined([block.targets for block in objective.rows])
+        row_weight = objective.rows.weight.unsqueeze(-2).expand(B, -1, -1)
         outputs, columns = point.coef.new_empty(B, R, R), point.coef.new_empty(B, D, D)
         for b in range(B):
             index, weight = draw(curvature[b], score[b, 0], n_rows, generator)
             some = slice(None) if index is None else index
             residual = joined([part[b : b + 1] for part in point.residual])[..., some]
-            rows = family.curvature(residual, targets[some])
-            trace = family.curvature_diagonal(rows).sum(1)
-            outputs[b] = family.summed_hessian(rows, weight / trace.clamp_min(LEAST_CURVATURE))[0]
+            before = row_weight[b : b + 1, :, some]
+            rows = family.curvature(residual, targets[some], before)
+            trace = family.curvature_diagonal(rows, before).sum(1, keepdim=True)
+            factor = weight * inverse(torch.maximum(trace, LEAST_CURVATURE * before))
+            outputs[b] = family.summed_hessian(rows * factor, before * factor)[0]
             columns[b] = second_moments(objective.rows, index, weight)
             if exact is not None:
                 set_diagonal_(columns[b], exact[b, 0])

@@ -48,8 +48,7 @@ class PenalizedLoss(nn.Module):
 
     def forward(self, eta: Tensor, codes: Tensor) -> Tensor:
         """Mean loss of the logits (..., n, R) of a module, without the penalty."""
-        loss, _ = self.family.evaluate(eta.mT, self.family.encode(codes, eta.dtype))
-        return loss.mean()
+        return self.family.losses(eta.mT, self.family.encode(codes, eta.dtype)).mean()
 
 
 class _Finished(Exception):  # noqa: N818

@@ -18,8 +18,8 @@ class Family(Protocol):
     """What the objective and the estimators need to know about a distribution."""
 
     outputs_compete: bool
-    r"""Whether a row's R x R Hessian in eta is :math:`\mathrm{diag}(c) - c c^\top` rather than
-    :math:`\mathrm{diag}(c)`, with its curvature c."""
+    r"""Whether the weighted R x R Hessian of a row in eta is :math:`\mathrm{diag}(c) - c c^\top / w`
+    rather than :math:`\mathrm{diag}(c)`, with its curvature c and weight w."""
 
     smoothness: float
     """Largest eigenvalue that a row's R x R Hessian in eta can have."""
@@ -30,20 +30,26 @@ class Family(Protocol):
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """Turn class codes 0..K-1 of shape (n,) into the targets of the other methods."""
 
-    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Negative log-likelihood (B, n) of each row and its gradient (B, R, n) in eta."""
+    def losses(self, eta: Tensor, targets: Tensor) -> Tensor:
+        """Negative log-likelihood (B, n) of each row."""
 
-    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
-        """The vector c (B, R, n) that determines each row's Hessian, from the gradient in eta.
+    def evaluate(self, eta: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum (B,) of the rows' losses and its gradient (B, R, n) in eta.
+
+        The weights are of shape (1 or B, 1, n).
+        """
+
+    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        """The vector c (B, R, n) that determines each row's weighted Hessian, from the gradient.
 
         No exponential is computed again, and nothing else is kept in memory for it.
         """
 
-    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
-        """Diagonal (B, R, n) of each row's R x R Hessian in eta."""
+    def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
+        """Diagonal (B, R, n) of each row's weighted R x R Hessian in eta."""
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
-        """Weighted sum (B, R, R) of the rows' Hessians in eta, from (B, R, n) and (1 or B, n)."""
+        """Sum (B, R, R) of the rows' weighted Hessians in eta."""
 
     def classify(self, eta: Tensor) -> Tensor:
         """Code (..., n) of the most probable class."""
@@ -73,25 +79,30 @@ class Bernoulli:
         """Signs -1 and +1, shape (n,)."""
         return codes.to(dtype).mul_(2).sub_(1)
 
-    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Loss :math:`\log(1 + e^{-m})` and residual :math:`\mp\sigma(-m)`."""
-        minus = (eta * targets).neg_()
+    def losses(self, eta: Tensor, targets: Tensor) -> Tensor:
+        r"""Loss :math:`\log(1 + e^{-m})`."""
         # Beyond the threshold softplus is the identity in any floating-point precision.
-        loss = F.softplus(minus, threshold=50).squeeze(-2)
-        return loss, torch.sigmoid(minus).mul_(targets).neg_()
+        return F.softplus(-targets * eta, threshold=50).squeeze(-2)
 
-    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
-        r"""Variance :math:`q (1 - q)`, with the size :math:`q = \sigma(-m)` of the residual."""
+    def evaluate(self, eta: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Losses :math:`\log(1 + e^{-m})` and residuals :math:`\mp\sigma(-m)`."""
+        sign = -targets
+        minus = eta * sign
+        loss = (F.softplus(minus, threshold=50) * weight).sum((-2, -1))
+        return loss, minus.sigmoid_().mul_(sign).mul_(weight)
+
+    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        r"""Variance :math:`w q (1 - q)`, with the size :math:`w q = w \sigma(-m)` of the residual."""
         wrong = residual.abs()
-        return wrong - wrong.square()
+        return wrong.addcmul_(residual, residual * inverse(weight), value=-1)
 
-    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
+    def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
         return curvature
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
         """Sum of numbers, as matrices (B, 1, 1)."""
-        return curvature @ weight.unsqueeze(-1)
+        return curvature.sum(-1, keepdim=True)
 
     def classify(self, eta: Tensor) -> Tensor:
         """The second class if its logit is positive."""
@@ -124,27 +135,32 @@ class Categorical:
         """Class codes as an index, shape (n,)."""
         return codes.to(torch.int64)
 
-    def evaluate(self, eta: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Loss :math:`-\log p_y` and residual :math:`p - e_y`."""
+    def losses(self, eta: Tensor, targets: Tensor) -> Tensor:
+        r"""Loss :math:`-\log p_y`."""
+        index = targets.expand(*eta.shape[:-2], 1, -1)
+        return -torch.log_softmax(eta, dim=-2).gather(-2, index).squeeze(-2)
+
+    def evaluate(self, eta: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Losses :math:`-\log p_y` and residuals :math:`p - e_y`."""
         index = targets.expand(*eta.shape[:-2], 1, -1)
         log_proba = torch.log_softmax(eta, dim=-2)
-        loss = -log_proba.gather(-2, index).squeeze(-2)
-        proba = log_proba.exp_()
-        return loss, proba.scatter_(-2, index, -1.0, reduce="add")
+        loss = (log_proba.gather(-2, index) * weight).sum((-2, -1)).neg_()
+        residual = log_proba.exp_().scatter_(-2, index, -1.0, reduce="add")
+        return loss, residual.mul_(weight)
 
-    def curvature(self, residual: Tensor, targets: Tensor) -> Tensor:
-        r"""The probabilities p, which are the residual :math:`+ e_y`."""
+    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        r"""The weighted probabilities :math:`w p`, which are the residual :math:`+ w e_y`."""
         index = targets.expand(*residual.shape[:-2], 1, -1)
-        return residual.scatter(-2, index, 1.0, reduce="add")
+        return residual.scatter_add(-2, index, weight.expand_as(index))
 
-    def curvature_diagonal(self, curvature: Tensor) -> Tensor:
-        r"""Diagonal :math:`p (1 - p)`."""
-        return curvature - curvature.square()
+    def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
+        r"""Diagonal :math:`w p (1 - p)`."""
+        return torch.addcmul(curvature, curvature, curvature * inverse(weight), value=-1)
 
     def summed_hessian(self, curvature: Tensor, weight: Tensor) -> Tensor:
-        r"""Sum of :math:`\mathrm{diag}(p) - p p^\top`."""
-        weighted = curvature * weight.unsqueeze(-2)
-        return torch.diag_embed(weighted.sum(-1)) - weighted @ curvature.mT
+        r"""Sum of :math:`w (\mathrm{diag}(p) - p p^\top)`."""
+        square = (curvature * inverse(weight)) @ curvature.mT
+        return torch.diag_embed(curvature.sum(-1)) - square
 
     def classify(self, eta: Tensor) -> Tensor:
         """The class of the largest logit."""
@@ -157,6 +173,11 @@ class Categorical:
     def log_proba(self, eta: Tensor) -> Tensor:
         """Log-softmax over the classes, shape (..., K, n)."""
         return torch.log_softmax(eta, dim=-2)
+
+
+def inverse(weight: Tensor) -> Tensor:
+    """Inverse of weights; finite for rows that have none, so that times 0 it is 0."""
+    return weight.clamp_min(torch.finfo(weight.dtype).tiny).reciprocal_()
 
 
 def family_of(n_classes: int) -> Family:

@@ -47,19 +47,19 @@ class Line:
         """Evaluate value and slope at the step lengths ``step`` (B,)."""
         starts = zip(self.origin.eta, self._eta, strict=True)
         eta = [self._move(start, along, step) for start, along in starts]
-        residual, weighted, (loss, data_slope) = self.objective.loss(eta, self._eta)
+        residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
         value, slope = self.objective.numbers(torch.stack([loss, data_slope]))
         start, start_slope, curvature = self._penalty
         with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
             penalty = start + step * (start_slope + 0.5 * step * curvature)
             slope = slope + start_slope + step * curvature
             value = value + penalty
-        return Trial(step, value, penalty, slope, eta, residual, weighted)
+        return Trial(step, value, penalty, slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
         """Complete a trial to a point with its gradient: X is read once."""
         coef = self._move(self.origin.coef, self.direction, trial.step)
-        gradient = self.objective.gradient(coef, trial.weighted)
+        gradient = self.objective.gradient(coef, trial.residual)
         return Point(coef, trial.value, trial.penalty, gradient, trial.eta, trial.residual)
 
     @staticmethod

@@ -27,7 +27,7 @@ D              --              d + 1 with an intercept, d without
 ``weight``     (1 or B, n)     row weights w, non-negative, each problem's sum to one
 ``coef``       (B, R, D)       weights, the intercept in the last column
 ``eta``        (B, R, n)       linear predictor (logits)
-``residual``   (B, R, n)       gradient of the row loss in eta
+``residual``   (B, R, n)       gradient of the mean loss in eta, weights w included
 ``grad``       (B, R, D)       gradient of the objective
 =============  ==============  ==================================================================
 
@@ -47,6 +47,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.centring import double
+from torchlogreg.problem.families import inverse
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.rows import RowBlock
@@ -101,13 +102,12 @@ class Objective(RowSums):
             hessian = point.coef.new_zeros(B, R * D, R * D)
             for rows in block.chunks(B * R * D):
                 columns, weight = block.design(rows), block.wide_weight[..., rows]
-                curvature = self.family.curvature(residual[..., rows], block.targets[rows])
-                weighted = ((curvature * weight).unsqueeze(-2) * columns).flatten(1, 2)
-                own = (weighted @ columns.T).unflatten(1, (R, D))
+                curvature = self.family.curvature(residual[..., rows], block.targets[rows], weight)
+                scaled = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
+                own = (scaled @ columns.T).unflatten(1, (R, D))
                 hessian.view(B, R, D, R, D).diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
                 if self.family.outputs_compete:
-                    plain = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-                    hessian.baddbmm_(weighted, plain.mT, alpha=-1)
+                    hessian.baddbmm_(scaled * inverse(weight), scaled.mT, alpha=-1)
             return (hessian,)
 
         (hessian,) = self.rows.sum(part, point.residual)
@@ -121,9 +121,10 @@ class Objective(RowSums):
         """
         diagonals = []
         for block, residual in zip(self.rows, point.residual, strict=True):
-            curvature = self.family.curvature(residual, block.targets)
-            diagonal = self.family.curvature_diagonal(curvature).clamp(min=LEAST_CURVATURE)
-            diagonals.append(diagonal.mul_(block.wide_weight))
+            weight = block.wide_weight
+            curvature = self.family.curvature(residual, block.targets, weight)
+            diagonal = self.family.curvature_diagonal(curvature, weight)
+            diagonals.append(torch.maximum(diagonal, LEAST_CURVATURE * weight))
         return diagonals
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
@@ -168,8 +169,8 @@ class Objective(RowSums):
             grad, etas = torch.zeros_like(exact), []
             for piece in block.pieces(wide):
                 eta = piece.predictor(exact)
-                _, residual = self.family.evaluate(eta, piece.targets)
-                grad += piece.adjoint(residual.mul_(piece.weight.unsqueeze(-2)))
+                _, residual = self.family.evaluate(eta, piece.targets, piece.wide_weight)
+                grad += piece.adjoint(residual)
                 etas.append(eta.to(self.dtype))
             predictors.append(torch.cat(etas, dim=-1))
             return (grad,)
@@ -208,7 +209,7 @@ class Objective(RowSums):
         """
 
         def n_wrong(block: RowBlock, eta: Tensor) -> tuple[Tensor]:
-            loss, _ = self.family.evaluate(eta, block.targets)
+            loss = self.family.losses(eta, block.targets)
             return ((~(loss < math.log(2)) & (block.weight > 0)).sum(-1),)
 
         (wrong,) = self.rows.sum(n_wrong, point.eta)
@@ -216,15 +217,15 @@ class Objective(RowSums):
 
     def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
         """Make a point of coefficients and their linear predictor."""
-        residual, weighted, (loss,) = self.loss(eta)
+        residual, (loss,) = self.loss(eta)
         value, penalty = self.numbers(torch.stack([loss, self.penalty.value(coef)]))
         if grad is None:
-            grad = self.gradient(coef, weighted)
+            grad = self.gradient(coef, residual)
         return Point(coef, value + penalty, penalty, grad, eta, residual)
 
     def _intercept_part(self, block: RowBlock, eta: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (B, R, 1) and Hessian (B, R, R) in the intercepts."""
-        _, residual = self.family.evaluate(eta, block.targets)
-        curvature = self.family.curvature(residual, block.targets)
-        grad = (residual * block.wide_weight).sum(-1, keepdim=True)
-        return grad, self.family.summed_hessian(curvature, block.weight)
+        weight = block.wide_weight
+        _, residual = self.family.evaluate(eta, block.targets, weight)
+        curvature = self.family.curvature(residual, block.targets, weight)
+        return residual.sum(-1, keepdim=True), self.family.summed_hessian(curvature, weight)

@@ -101,6 +101,3 @@ class Trial(_Evaluation):
 
     residual: list[Tensor]
     """Residual (B, R, n), block by block."""
-
-    weighted: list[Tensor]
-    """The residual times the weights of the rows, block by block."""

@@ -59,28 +59,25 @@ class RowSums:
 
     def loss(
         self, eta: Sequence[Tensor], *along: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor, ...]]:
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         """Evaluate the mean loss from the linear predictor: X is not read.
 
-        Returns the residual (B, R, n), block by block, plain and times the weights of the rows; and
-        as sums over all rows the mean loss (B,) and its slopes (B,) along other linear predictors.
+        Returns the residual (B, R, n), block by block; and as sums over all rows the mean loss (B,)
+        and its slopes (B,) along other linear predictors.
         """
-        residual, weighted = [], []
+        residual = []
 
         def part(block: RowBlock, eta: Tensor, *along: Tensor) -> tuple[Tensor, ...]:
-            loss, gradient = self.family.evaluate(eta, block.targets)
+            loss, gradient = self.family.evaluate(eta, block.targets, block.wide_weight)
             residual.append(gradient)
-            weighted.append(gradient * block.wide_weight)
-            flat = weighted[-1].flatten(1)
-            slopes = (torch.linalg.vecdot(flat, other.flatten(1)) for other in along)
-            return (loss * block.weight).sum(-1), *slopes
+            return loss, *((gradient * other).sum((-2, -1)) for other in along)
 
         sums = self.rows.sum(part, eta, *along)
-        return residual, weighted, sums
+        return residual, sums
 
-    def gradient(self, coef: Tensor, weighted: Sequence[Tensor]) -> Tensor:
-        """Gradient (B, R, D) from the weighted residual at ``coef``: X is read once."""
-        (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), weighted)
+    def gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
+        """Gradient (B, R, D) from the residual at ``coef``: X is read once."""
+        (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), residual)
         return self.penalty.add_gradient_(gradient, coef)
 
     def numbers(self, numbers: Tensor) -> tuple[Numbers, ...]:
