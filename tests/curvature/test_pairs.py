@@ -28,7 +28,7 @@ def initial_matrix():
 def pairs_of(n, initial, most=10):
     pairs = Pairs.none(torch.zeros(SHAPE, dtype=torch.float64), initial)
     for step, change in zip(*moves(n), strict=True):
-        pairs = pairs.add(step, change, most)
+        pairs = pairs.add(step, change, pairs.initial_solve(change), most)
     return pairs
 
 
@@ -40,7 +40,7 @@ def by_updates(pairs, steps, changes):
         if pairs.initial is None
         else torch.diag_embed(pairs.initial.diagonal.expand(SHAPE).flatten(1))
     )
-    matrix = start / pairs.scale
+    matrix = start / torch.as_tensor(pairs.scale)[:, None, None]
     for s, y in zip(steps.flatten(2), changes.flatten(2), strict=True):
         Bs = (matrix @ s.unsqueeze(-1)).squeeze(-1)
         matrix = (
@@ -85,7 +85,7 @@ def test_the_last_step_has_the_curvature_that_was_seen(initial):
 def test_spoilt_pairs_are_left_out(initial):
     steps, _ = moves(4)
     pairs = pairs_of(3, initial)
-    more = pairs.add(steps[-1], -steps[-1], 10)
+    more = pairs.add(steps[-1], -steps[-1], -pairs.initial_solve(steps[-1]), 10)
     v = torch.randn(SHAPE, dtype=torch.float64)
     assert len(more) == 4
     assert_close(more.multiply(v), pairs.multiply(v))

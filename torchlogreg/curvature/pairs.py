@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.curvature.base import Curvature, solved
+from torchlogreg.problem.batched import Batched
+
+Small = Any
+"""A small array of B problems: of NumPy, whose calls are cheap, if the pairs are attended;
+otherwise a tensor on their device, which nobody waits for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Products(Batched):
+    r"""Products of the pairs with each other, slot by slot; those of an empty slot are 0.
+
+    With the pairs as rows of S and Y and the initial matrix H of the solution, :math:`R` is the
+    part of :math:`SY^\top` with an s not younger than y. It is a triangle if the slots are sorted
+    by age. So its inverse loses a row and a column with the oldest pair, and gains one with a new
+    one: nothing is factorised, and the slots need not be sorted.
+    """
+
+    inverse: Small
+    """Inverse of R, shape (B, m, m)."""
+
+    middle: Small
+    """Y H Yᵀ, shape (B, m, m)."""
+
+    curvature: Small
+    """s y of every pair, shape (B, m)."""
+
+    def put(self, slot: int, steps_y: Small, middle: Small, is_sound: Small) -> None:
+        """Enter a pair in the place of another, from S y and Y H y (B, m), in place."""
+        own = steps_y[:, slot]
+        safe = _where(is_sound, own, 1.0)[:, None]
+        self.inverse[:, slot], self.inverse[:, :, slot] = 0, 0
+        column = (self.inverse @ steps_y[..., None])[..., 0] / -safe
+        column[:, slot] = _where(is_sound, 1 / safe[:, 0], 0.0)
+        self.inverse[:, :, slot] = column
+        self.middle[:, slot] = self.middle[:, :, slot] = middle
+        self.curvature[:, slot] = own
+
+    def weights(self, steps_g: Small, changes_g: Small, scale: Small, n: int) -> Small:
+        """Weights (B, n, 2) of every s and H y in the solution, from S g and Y H g (B, n)."""
+        inverse = self.inverse[:, :n, :n]
+        p = inverse @ steps_g[..., None]
+        q = self.curvature[:, :n, None] * p
+        q = q + scale[:, None, None] * (self.middle[:, :n, :n] @ p - changes_g[..., None])
+        top, bottom = inverse.swapaxes(1, 2) @ q, -scale[:, None, None] * p
+        if isinstance(top, Tensor):
+            return torch.cat([top, bottom], dim=-1)
+        return np.concatenate([top, bottom], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,30 +64,41 @@ class Pairs(Curvature):
     r"""Pairs of steps s and gradient differences y, on top of any other curvature.
 
     The initial matrix is ``initial`` divided by ``scale``. A pair of zeros stands for one that
-    rounding has spoilt.
+    rounding has spoilt. The pairs are in a ring of slots, which :meth:`add` writes to: the pairs
+    that it was called on must not be used again when all slots are full.
 
     Notes
     -----
-    With the pairs as rows of S and Y (B, m, P), the first loop of the two-loop recursion is
-    the triangular system :math:`R\alpha = Sg` with :math:`R = \mathrm{triu}(SY^\top)`, and
-    the second is :math:`R^\top\delta = \mathrm{diag}(R)\,\alpha - Yr` with
-    :math:`r = H_0(g - Y^\top\alpha)`; the solution is :math:`r + S^\top\delta`. That is
-    a dozen kernels instead of a hundred, for any number of problems.
+    With the scaled inverse H of the initial matrix, the pairs as rows of S and Y,
+    :math:`p = R^{-1} S g` and the diagonal D of R, the solution is
+
+    .. math:: Hg + S^\top R^{-\top} (D p + Y H (Y^\top p - g)) - H Y^\top p .
+
+    H is applied to gradients only: to :math:`y = g_{+} - g` it is a difference of what is known. So
+    a solution takes two products with the pairs and one application of H.
 
     References
     ----------
-    .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Algorithm 7.4 (solve), Theorem 7.4
-       (multiply); the scale is that of eq. (7.20), with the initial matrix in it.
+    .. [1] Byrd, Nocedal & Schnabel, Representations of quasi-Newton matrices and their use in
+       limited memory methods, Math. Programming 63 (1994), Theorem 2.2 (solve).
+    .. [2] Nocedal & Wright, Numerical Optimization, 2nd ed., Theorem 7.4 (multiply); the scale is
+       that of eq. (7.20), with the initial matrix in it.
     """
 
-    S: Tensor
-    """Steps (B, m, P), the last one at the end."""
+    slots: Tensor
+    """Of each pair s and its H y without the scale, shape (B, m, 2, P)."""
 
-    Y: Tensor
-    """Differences of the gradients (B, m, P)."""
+    changes: Tensor
+    """Of each pair y, shape (B, m, P)."""
 
-    scale: Tensor
-    """What the inverse of the initial matrix is multiplied by, shape (B, 1, 1)."""
+    products: Products
+    """Their products with each other."""
+
+    scale: Small
+    """What the inverse of the initial matrix is multiplied by, shape (B,)."""
+
+    count: int = 0
+    """Number of pairs that were ever added: the next one goes to slot ``count % m``."""
 
     initial: Curvature | None = None
     """The initial matrix; None for the identity."""
@@ -47,32 +107,79 @@ class Pairs(Curvature):
     """Whether a problem has the initial matrix rather than the identity, shape (B, 1, 1); None for
     all."""
 
+    is_attended: bool = True
+    """Whether small arrays are brought to the host at once."""
+
     @classmethod
-    def none(cls, like: Tensor, initial: Curvature | None = None) -> Pairs:
+    def none(
+        cls,
+        like: Tensor,
+        initial: Curvature | None = None,
+        *,
+        n_slots: int = 0,
+        is_attended: bool = True,
+    ) -> Pairs:
         """Return no pairs yet, for coefficients (B, R, D)."""
-        empty = like.new_zeros(len(like), 0, like[0].numel())
-        return cls(empty, empty, like.new_ones(len(like), 1, 1), initial)
+        B, P = len(like), like[0].numel()
+        small = [
+            _small(array, is_attended)
+            for array in (
+                like.new_zeros(B, n_slots, n_slots),
+                like.new_zeros(B, n_slots, n_slots),
+                like.new_zeros(B, n_slots),
+                like.new_ones(B),
+            )
+        ]
+        return cls(
+            like.new_zeros(B, n_slots, 2, P),
+            like.new_zeros(B, n_slots, P),
+            Products(*small[:3]),
+            small[3],
+            initial=initial,
+            is_attended=is_attended,
+        )
 
     def __len__(self) -> int:
-        """Return the number m of pairs."""
-        return self.S.shape[1]
+        """Return the number of pairs."""
+        return min(self.count, self.slots.shape[1])
+
+    @property
+    def S(self) -> Tensor:
+        """Steps (B, m, P), the oldest first."""
+        return self._by_age(self.slots[:, :, 0])
+
+    @property
+    def Y(self) -> Tensor:
+        """Differences of the gradients (B, m, P), the oldest first."""
+        return self._by_age(self.changes)
 
     def cleared(self) -> Pairs:
         """Return no pairs, on nothing."""
-        empty = self.S[:, :0]
-        return Pairs(empty, empty, torch.ones_like(self.scale))
+        like = self.changes.new_zeros(len(self.scale), 1, self.changes.shape[-1])
+        return Pairs.none(like, is_attended=self.is_attended)
 
-    def add(self, step: Tensor, change: Tensor, most: int) -> Pairs:
-        """Return the pairs with one more (B, R, D), and without the oldest beyond ``most``."""
-        s, y = step.flatten(1).unsqueeze(-2), change.flatten(1).unsqueeze(-2)
-        lengths = s.norm(dim=-1, keepdim=True) * y.norm(dim=-1, keepdim=True)
-        is_sound = s @ y.mT > torch.finfo(s.dtype).eps * lengths
-        first = max(len(self) + 1 - most, 0)
-        S, Y = (
-            torch.cat([known[:, first:], torch.where(is_sound, row, 0)], dim=-2)
-            for known, row in ((self.S, s), (self.Y, y))
-        )
-        return replace(self, S=S, Y=Y)._rescaled(step.shape)
+    def add(self, step: Tensor, change: Tensor, change_solved: Tensor, most: int) -> Pairs:
+        """Add a pair (B, R, D) in the place of the oldest beyond ``most``.
+
+        ``change_solved`` is :meth:`initial_solve` of the change.
+        """
+        if self.slots.shape[1] != most:
+            last = (known[:, -most:] for known in (self.S, self.Y))
+            pairs = replace(self.refilled(*last, step.shape, most), scale=self.scale)
+            return pairs.add(step, change, change_solved, most)
+        slot, n = self.count % most, min(self.count + 1, most)
+        own, y = self.slots[:, slot], change.flatten(1)
+        own[:, 0], own[:, 1], self.changes[:, slot] = step.flatten(1), change_solved.flatten(1), y
+        lengths = torch.linalg.vector_norm(own[:, 0], dim=-1) * torch.linalg.vector_norm(y, dim=-1)
+        products = self._multiplied(y, n)
+        is_sound = products[:, slot, 0] > torch.finfo(y.dtype).eps * self._as_small(lengths)
+        if isinstance(is_sound, Tensor) or not is_sound.all():
+            spoilt = torch.as_tensor(~is_sound, device=y.device)
+            own.masked_fill_(spoilt[:, None, None], 0)
+            self.changes[:, slot].masked_fill_(spoilt[:, None], 0)
+            products = _where(is_sound[:, None, None], products, 0.0)
+        self.products.put(slot, *self._padded(products), is_sound)
+        return replace(self, count=self.count + 1)._rescaled(slot)
 
     def on(self, initial: Curvature, is_sound: Tensor, shape: torch.Size) -> Pairs:
         """Return the same pairs on top of another curvature where that is sound (B,).
@@ -81,36 +188,55 @@ class Pairs(Curvature):
         """
         is_trusted = None if is_sound.all() else is_sound[:, None, None]
         pairs = replace(self, initial=initial, is_trusted=is_trusted)
-        return pairs._rescaled(shape) if len(self) else pairs
+        return pairs.refilled(self.S, self.Y, shape) if len(self) else pairs
+
+    def refilled(
+        self, S: Tensor, Y: Tensor, shape: torch.Size, n_slots: int | None = None
+    ) -> Pairs:
+        """Return other pairs (B, m, P), the oldest first, on the same initial matrix."""
+        n_slots = n_slots or self.slots.shape[1] or S.shape[1]
+        empty = Pairs.none(S.new_zeros(shape), n_slots=n_slots, is_attended=self.is_attended)
+        pairs = replace(empty, initial=self.initial, is_trusted=self.is_trusted, scale=self.scale)
+        for s, y in zip(S.unbind(1), Y.unbind(1), strict=True):
+            step, change = s.view(shape), y.view(shape)
+            pairs = pairs.add(step, change, pairs.initial_solve(change), n_slots)
+        return pairs
+
+    def initial_solve(self, g: Tensor) -> Tensor:
+        """A step s that the initial matrix, without the scale, maps to g."""
+        return g if self.initial is None else self._where_trusted(solved(self.initial, g), g)
 
     def solve(self, g: Tensor) -> Tensor:
-        """A step s with H s = g, by the two-loop recursion."""
-        if not len(self):
-            return self.scale * self._initial_solve(g)
-        right = g.flatten(1).unsqueeze(-1)
-        R = torch.triu(self.S @ self.Y.mT)
-        curvature = R.diagonal(dim1=-2, dim2=-1).unsqueeze(-1).clone()
-        R.diagonal(dim1=-2, dim2=-1)[curvature.squeeze(-1) == 0] = 1  # left-out pairs
-        alpha = torch.linalg.solve_triangular(R, self.S @ right, upper=True)
-        q = right - self.Y.mT @ alpha
-        r = self.scale * self._initial_solve(q.view_as(g)).reshape_as(q)
-        delta = torch.linalg.solve_triangular(R.mT, curvature * alpha - self.Y @ r, upper=False)
-        solution: Tensor = r + self.S.mT @ delta
-        return solution.view_as(g)
+        """A step s with H s = g."""
+        return self.completed(g, self.initial_solve(g))
+
+    def completed(self, g: Tensor, g_solved: Tensor) -> Tensor:
+        """A step s with H s = g, from what :meth:`initial_solve` makes of g."""
+        scale, n = self.scale, len(self)
+        factor = torch.as_tensor(scale, dtype=g.dtype, device=g.device)[:, None]
+        step = g_solved.flatten(1) * factor
+        if n:
+            products = self._multiplied(g.flatten(1), n)
+            weights = self.products.weights(products[..., 0], products[..., 1], scale, n)
+            weights = torch.as_tensor(weights, dtype=g.dtype, device=g.device).view(len(g), 1, -1)
+            pairs = self.slots[:, :n].flatten(1, 2)
+            step = torch.baddbmm(step.unsqueeze(1), weights, pairs)
+        return step.view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:
         """H v, by the compact representation."""
         if not len(self):
             return self._initial_multiply(v)
-        steps = self.S.unflatten(-1, v.shape[1:]).unbind(1)
+        S, Y = self.S, self.Y
+        steps = S.unflatten(-1, v.shape[1:]).unbind(1)
         U = torch.stack([self._initial_multiply(s).flatten(1) for s in steps], dim=1)
-        products = self.S @ self.Y.mT
+        products = S @ Y.mT
         lower, D = products.tril(-1), torch.diag_embed(products.diagonal(dim1=-2, dim2=-1))
         middle = torch.cat(
-            [torch.cat([self.S @ U.mT, lower], dim=-1), torch.cat([lower.mT, -D], dim=-1)], dim=-2
+            [torch.cat([S @ U.mT, lower], dim=-1), torch.cat([lower.mT, -D], dim=-1)], dim=-2
         )
         middle.diagonal(dim1=-2, dim2=-1)[(middle == 0).all(-1)] = 1  # left-out pairs
-        low_rank = torch.cat([U, self.Y], dim=-2)
+        low_rank = torch.cat([U, Y], dim=-2)
         right = low_rank @ v.flatten(1).unsqueeze(-1)
         correction: Tensor = low_rank.mT @ torch.linalg.solve(middle, right)
         return self._initial_multiply(v) - correction.view_as(v)
@@ -122,33 +248,67 @@ class Pairs(Curvature):
         """
         if self.initial is None:
             raise ValueError("Pairs on the identity have no shift: give them an initial matrix.")
-        steps = self.S.unflatten(-1, (-1, diagonal.shape[-1]))
-        Y = self.Y + (diagonal.unsqueeze(1) * steps).flatten(2)
-        return replace(self, Y=Y, initial=self.initial.shifted(self.scale * diagonal))
+        shape = torch.Size(
+            (len(self.scale), self.changes.shape[-1] // diagonal.shape[-1], diagonal.shape[-1])
+        )
+        S = self.S
+        Y = self.Y + (diagonal.unsqueeze(1) * S.unflatten(-1, shape[1:])).flatten(2)
+        initial = self.initial.shifted(self._scale_like(diagonal) * diagonal)
+        pairs = replace(self, initial=initial).refilled(S, Y, shape)
+        return replace(pairs, scale=self.scale)
 
     def to(self, dtype: torch.dtype) -> Pairs:
         """Return the same pairs in another dtype; the initial matrix keeps its own."""
-        numbers = {name: getattr(self, name).to(dtype) for name in ("S", "Y", "scale")}
-        return replace(self, **numbers)
+        return replace(self, slots=self.slots.to(dtype), changes=self.changes.to(dtype))
 
-    def _initial_solve(self, g: Tensor) -> Tensor:
-        return g if self.initial is None else self._where_trusted(solved(self.initial, g), g)
+    def _multiplied(self, v: Tensor, n: int) -> Small:
+        """Products (B, n, 2) of v (B, P) with the steps and with H y of the first slots."""
+        pairs = self.slots[:, :n].flatten(1, 2)
+        return self._as_small(torch.bmm(pairs, v.unsqueeze(-1)).view(len(v), n, 2))
+
+    def _padded(self, products: Small) -> tuple[Small, Small]:
+        """Products with all slots, those with empty ones 0."""
+        whole = 0 * self.products.curvature
+        steps, middle = whole, whole + 0
+        steps[:, : products.shape[1]] = products[..., 0]
+        middle[:, : products.shape[1]] = products[..., 1]
+        return steps, middle
+
+    def _by_age(self, known: Tensor) -> Tensor:
+        n_slots = self.slots.shape[1]
+        if self.count <= n_slots:
+            return known[:, : self.count]
+        return known.roll(-(self.count % n_slots), 1)
+
+    def _scale_like(self, v: Tensor) -> Tensor:
+        return torch.as_tensor(self.scale, dtype=v.dtype, device=v.device)[:, None, None]
 
     def _initial_multiply(self, v: Tensor) -> Tensor:
-        if self.initial is None:
-            return v / self.scale
-        return self._where_trusted(self.initial.multiply(v), v) / self.scale
+        product = v if self.initial is None else self._where_trusted(self.initial.multiply(v), v)
+        return product / self._scale_like(v)
+
+    def _as_small(self, tensor: Tensor) -> Small:
+        return _small(tensor, self.is_attended)
 
     def _where_trusted(self, new: Tensor, old: Tensor) -> Tensor:
         return new if self.is_trusted is None else torch.where(self.is_trusted, new, old)
 
-    def _rescaled(self, shape: torch.Size) -> Pairs:
+    def _rescaled(self, slot: int) -> Pairs:
         """Scale the initial matrix so that it fits the curvature along the last step.
 
         With any initial matrix: where the classes are nearly separated, the Hessian shrinks with
         every iteration.
         """
-        s, y = self.S[:, -1:], self.Y[:, -1:]
-        expected = y @ self._initial_solve(y.view(shape)).reshape_as(y).mT
-        scale = (s @ y.mT) / expected
-        return replace(self, scale=torch.where((scale > 0) & scale.isfinite(), scale, self.scale))
+        expected = self.products.middle[:, slot, slot]
+        is_known = expected > 0
+        scale = self.products.curvature[:, slot] / _where(is_known, expected, 1.0)
+        is_fit = is_known & (scale > 0) & (scale < np.inf)
+        return replace(self, scale=_where(is_fit, scale, self.scale))
+
+
+def _small(tensor: Tensor, is_attended: bool) -> Small:
+    return tensor.cpu().double().numpy() if is_attended else tensor
+
+
+def _where(mask: Small, new: Any, old: Any) -> Small:
+    return torch.where(mask, new, old) if isinstance(mask, Tensor) else np.where(mask, new, old)

@@ -67,8 +67,11 @@ class Algorithm(ABC, Generic[M]):
         """The rule by which problems are judged."""
 
     @abstractmethod
-    def restored(self, stored: Mapping[str, Any], coef: Tensor) -> M:
-        """Return the memory that was stored, for coefficients (B, R, D); else an empty one."""
+    def restored(self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True) -> M:
+        """Return the memory that was stored, for coefficients (B, R, D); else an empty one.
+
+        If it is attended, it may bring numbers to the host.
+        """
 
     def begin(self, objective: Objective, coef: Tensor, memory: M) -> tuple[Point, M]:
         """Return where to begin on a stage, given where one was asked to begin."""

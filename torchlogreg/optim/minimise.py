@@ -71,7 +71,7 @@ class Run(Generic[M]):
     ) -> None:
         objective = objective if look_every == 1 else objective.unattended()
         stages = [objective] if algorithm.stages is None else algorithm.stages.of(objective)
-        memory = algorithm.restored(stored or {}, coef)
+        memory = algorithm.restored(stored or {}, coef, is_attended=objective.is_attended)
         standings = (Standing(),) * len(coef)
         self.look_every = look_every
         self.problems = list(range(len(coef)))

@@ -71,7 +71,9 @@ class Newton(Algorithm[NewtonMemory]):
             stage_decrease=1e-3,
         )
 
-    def restored(self, stored: Mapping[str, Any], coef: Tensor) -> NewtonMemory:
+    def restored(
+        self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True
+    ) -> NewtonMemory:
         """Return an empty memory."""
         return NewtonMemory()
 

@@ -44,10 +44,13 @@ class QuasiNewtonMemory(Memory):
     """Whether ``pairs`` has it. False after a break."""
 
     known_at: Point | None = None
-    """Where the last direction was found: the estimate of f - f* asks for it, too."""
+    """Where the gradient was last solved for."""
+
+    gradient_solved: Tensor | None = None
+    """The initial matrix' solution for that gradient. The next pair asks for it, too."""
 
     known: Tensor | None = None
-    """That direction."""
+    """The direction there, if it was found: the estimate of f - f* asks for it, too."""
 
     def to(self, dtype: torch.dtype) -> QuasiNewtonMemory:
         """Return it for an objective of another dtype."""
@@ -58,7 +61,8 @@ class QuasiNewtonMemory(Memory):
         """Return what is needed to go on after a break; zeros for problems that have left."""
         names = ("n_iter", "first_norm", "quality", "anchor")
         stored = {name: getattr(self, name) for name in names}
-        stored |= {"S": self.pairs.S, "Y": self.pairs.Y, "scale": self.pairs.scale}
+        scale = torch.as_tensor(self.pairs.scale)
+        stored |= {"S": self.pairs.S, "Y": self.pairs.Y, "scale": scale}
         known = {name: value for name, value in stored.items() if value is not None}
         if len(problems) == n_problems:
             return known
@@ -132,12 +136,17 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         """
         return Stopping(self.tol, margin=0.2)
 
-    def restored(self, stored: Mapping[str, Any], coef: Tensor) -> QuasiNewtonMemory:
+    def restored(
+        self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True
+    ) -> QuasiNewtonMemory:
         """Return the memory that was stored; an empty one for an empty mapping."""
         rest = {name: value for name, value in stored.items() if name not in ("S", "Y", "scale")}
-        if "S" not in stored:
-            return QuasiNewtonMemory(Pairs.none(coef), **rest)
-        return QuasiNewtonMemory(Pairs(stored["S"], stored["Y"], stored["scale"]), **rest)
+        pairs = Pairs.none(coef, is_attended=is_attended)
+        if "S" in stored:
+            scale = stored["scale"].numpy(force=True) if is_attended else stored["scale"]
+            pairs = pairs.refilled(stored["S"], stored["Y"], coef.shape, self.history_size)
+            pairs = replace(pairs, scale=scale)
+        return QuasiNewtonMemory(pairs, **rest)
 
     def begin(
         self, objective: Objective, coef: Tensor, memory: QuasiNewtonMemory
@@ -186,8 +195,17 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     def learn(self, old: Point, new: Point, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
         """Store the pair; where rounding spoils its curvature, a pair of zeros."""
         assert memory.n_iter is not None
-        pairs = memory.pairs.add(new.coef - old.coef, new.grad - old.grad, self.history_size)
-        return replace(memory, pairs=pairs, n_iter=memory.n_iter + 1)
+        pairs, before = memory.pairs, memory.gradient_solved
+        after, change = pairs.initial_solve(new.grad), new.grad - old.grad
+        solved = pairs.initial_solve(change) if before is None else after - before
+        return replace(
+            memory,
+            pairs=pairs.add(new.coef - old.coef, change, solved, self.history_size),
+            n_iter=memory.n_iter + 1,
+            known_at=new,
+            gradient_solved=after,
+            known=None,
+        )
 
     def forget(self, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
         """Forget pairs and initial matrix."""
@@ -196,13 +214,17 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
 
     def _descend(self, point: Point, memory: QuasiNewtonMemory) -> tuple[Tensor, QuasiNewtonMemory]:
         """Direction at a point, found once."""
-        if memory.known is not None and memory.known_at is point:
+        pairs, solved = memory.pairs, memory.gradient_solved
+        if memory.known_at is not point or solved is None:
+            solved = pairs.initial_solve(point.grad)
+        elif memory.known is not None:
             return memory.known, memory
-        direction = -memory.pairs.solve(point.grad)
+        direction = pairs.completed(point.grad, solved).neg_()
         if not len(memory.pairs) and memory.pairs.initial is None:
             tiny = torch.finfo(direction.dtype).tiny
             direction = direction / direction.abs().sum((-2, -1), keepdim=True).clamp_min(tiny)
-        return direction, replace(memory, known_at=point, known=direction)
+        memory = replace(memory, known_at=point, gradient_solved=solved, known=direction)
+        return direction, memory
 
     def _on_curvature(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, quality: int
