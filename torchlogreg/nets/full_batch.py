@@ -62,6 +62,19 @@ class FullBatchNet(LogisticNet):
         self.optimizer_.restart()
         return super().fit_loop(X, y, epochs, **fit_params)
 
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Make one solver iteration; without callbacks, nobody is told of the batch."""
+        if self.callbacks_ or not training:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+            return
+        self.optimizer_.iterate(iterator.objective)
+        row, size = self.history[-1], len(iterator.objective)
+        row["batches"].append({"train_loss": math.nan, "train_batch_size": size})
+        row["train_batch_count"] = 1
+        self._record()
+
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Make one solver iteration."""
         objective, _ = batch
@@ -126,7 +139,10 @@ class FullBatchNet(LogisticNet):
     def _record(self) -> None:
         """Write what the optimizer has traced into the last rows of the history."""
         looks = [] if self.optimizer_.run is None else self.optimizer_.run.looks
-        rows = [row for row in self.history[len(self.history) - len(looks) :] if row["batches"]]
-        for row, look in zip(rows, looks, strict=False):
-            row["batches"][0]["train_loss"] = row["train_loss"] = sum(look.values)
+        start = len(self.history) - len(looks)
+        for number, look in enumerate(looks, start):
+            row = self.history[number]
+            row["train_loss"] = sum(look.values)
             row["optimality"], row["step"] = max(look.norms), max(look.lengths)
+            if row["batches"]:
+                row["batches"][0]["train_loss"] = row["train_loss"]

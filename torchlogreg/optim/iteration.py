@@ -58,14 +58,14 @@ class State(Batched, Generic[M]):
     standings: tuple[Standing, ...]
     """How each problem stands, as of the last look."""
 
-    coef: Tensor
-    """The user's coefficients (B, R, D)."""
-
     stage_start: Point | None
     """Where the present stage began; None on the last one, which nothing follows."""
 
     length: Numbers
     """Step lengths of the last iteration."""
+
+    checked_coef: Tensor | None = None
+    """The user's coefficients (B, R, D) that the point was evaluated at, if it was checked."""
 
     first_trial: Tensor | None = None
     """First trial of the next line search, where nobody waits for its result."""
@@ -77,6 +77,13 @@ class State(Batched, Generic[M]):
     def objective(self) -> Objective:
         """What is minimised now."""
         return self.stages[0]
+
+    @property
+    def coef(self) -> Tensor:
+        """The user's coefficients (B, R, D)."""
+        if self.checked_coef is not None:
+            return self.checked_coef
+        return self.objective.outer(self.point.coef).to(self.stages[-1].dtype)
 
     @property
     def is_stand_in(self) -> bool:
@@ -95,7 +102,6 @@ def begin(
     algorithm: Algorithm[M],
     memory: M,
     standings: tuple[Standing, ...],
-    dtype: torch.dtype,
     before: State[M] | None = None,
 ) -> State[M]:
     """Begin with the first of some stages that is worth it, at inner coefficients.
@@ -120,7 +126,6 @@ def begin(
         point,
         memory,
         tuple(standing.afresh() for standing in standings),
-        objective.outer(point.coef).to(dtype),
         stage_start=point if len(stages) > 1 else None,
         length=torch.zeros_like(point.grad[:, 0, 0]) if before is None else before.length,
     )
@@ -128,7 +133,7 @@ def begin(
     overflows = not all(math.isfinite(standing.value) for standing in state.standings)
     if state.is_stand_in and (overflows or state.is_done):
         start = coef if overflows else point.coef
-        return begin(stages[1:], start, algorithm, state.memory, state.standings, dtype)
+        return begin(stages[1:], start, algorithm, state.memory, state.standings)
     return state
 
 
@@ -147,10 +152,8 @@ def step(
         state, looks = _judged(_moved(state, algorithm), algorithm, look_every)
         is_last = state.is_stand_in and state.is_done
         if is_last:
-            coef, dtype = state.point.coef, state.coef.dtype
-            state = begin(
-                state.stages[1:], coef, algorithm, state.memory, state.standings, dtype, state
-            )
+            coef, standings = state.point.coef, state.standings
+            state = begin(state.stages[1:], coef, algorithm, state.memory, standings, state)
     is_to_check = _has_unchecked(state)
     if is_to_check:
         state = _checked(state, algorithm)
@@ -207,7 +210,7 @@ def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
         state,
         point=new,
         memory=algorithm.learn(point, new, memory),
-        coef=objective.outer(new.coef).to(state.coef.dtype),
+        checked_coef=None,
         length=length,
         first_trial=first_trial,
     )
@@ -306,7 +309,7 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     is_short = objective.optimality(part.point) > stopping.goal
     if is_short.any():
         coef = torch.where(is_short[:, None, None], objective.polished(part.point), coef)
-    outer = objective.outer(coef).to(state.coef.dtype)
+    outer = objective.outer(coef).to(state.objective.dtype)
     point, memory = objective.recheck(outer), part.memory
     norms = objective.optimality(point)
     gaps = torch.full_like(norms, math.nan)
@@ -319,4 +322,4 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     if not is_all:
         point, memory = state.point.put(done, point), state.memory
         outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
-    return replace(state, point=point, memory=memory, standings=tuple(standings), coef=outer)
+    return replace(state, point=point, memory=memory, standings=tuple(standings), checked_coef=outer)

@@ -76,14 +76,15 @@ class Run(Generic[M]):
         self.look_every = look_every
         self.problems = list(range(len(coef)))
         """Which problems are in the batch: those that are not done, or the last that were."""
-        self.coef, self.standings = coef.clone(), list(standings)
+        self.standings = list(standings)
+        self._left = coef
+        """Coefficients of the problems that have left."""
         self.state = begin(
             stages[-(n_stages or len(stages)) :],
             objective.inner(coef),
             algorithm,
             memory,
             standings,
-            coef.dtype,
         )
         """Of these."""
         self.looks: list[Look] = []
@@ -95,6 +96,7 @@ class Run(Generic[M]):
         self._write(looks)
         going = [place for place, s in enumerate(self.state.standings) if not s.is_final]
         if 0 < len(going) < len(self.problems):
+            self._left = self.coef
             self.state = self.state.take(going)
             self.problems = [self.problems[place] for place in going]
 
@@ -104,22 +106,29 @@ class Run(Generic[M]):
         self._write(looks)
 
     @property
+    def coef(self) -> Tensor:
+        """The user's coefficients (B, R, D)."""
+        if len(self.problems) == len(self._left):
+            return self.state.coef
+        coef = self._left.clone()
+        coef[self.problems] = self.state.coef
+        return coef
+
+    @property
     def is_finished(self) -> bool:
         """Whether every problem is done for good."""
         return all(standing.is_final for standing in self.standings)
 
     def _write(self, looks: list[Look]) -> None:
         """Write down what the batch has come to."""
+        if len(self.problems) == len(self.standings):
+            self.looks, self.standings = looks, list(self.state.standings)
+            return
         others = [s for b, s in enumerate(self.standings) if b not in self.problems]
         values, norms = [s.value for s in others], [s.optimality for s in others]
         self.looks = [
             Look(look.values + values, look.norms + norms, look.lengths) for look in looks
         ]
-        if not others:
-            self.coef, self.standings = self.state.coef, list(self.state.standings)
-            return
-        self.coef = self.coef.clone()
-        self.coef[self.problems] = self.state.coef
         for b, standing in zip(self.problems, self.state.standings, strict=True):
             self.standings[b] = standing
 

@@ -20,6 +20,7 @@ class SparseBlock(RowBlock):
     """Rows of a CSR matrix. Centring them does not touch the matrix."""
 
     @cached_property
+    @torch.inference_mode(False)  # in which torch cannot transpose a sparse matrix
     def _transpose(self) -> Tensor:
         # Xᵀ in CSR doubles the memory of X: a product with the CSC view takes 16 times as long.
         return self.X.t().to_sparse_csr()
