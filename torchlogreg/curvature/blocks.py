@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchlogreg.curvature.base import Curvature, with_ridge
 from torchlogreg.curvature.row_sample import draw, leverage, second_moments
-from torchlogreg.curvature.symmetric import invert_, multiply, set_diagonal_
+from torchlogreg.curvature.symmetric import invert_, multiply, multiply_all, set_diagonal_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.rows import joined
@@ -64,7 +64,7 @@ class Blocks(Curvature):
         step = multiply(self.inverse, g)
         if self.multiplier is not None:
             mu = multiply(self.multiplier, step.sum(1))
-            step -= multiply(self.inverse, mu.unsqueeze(1).expand_as(step))
+            step -= multiply_all(self.inverse, mu)
         return step
 
     def _multiply(self, v: Tensor) -> Tensor:

@@ -33,17 +33,14 @@ class Dense(Curvature):
     def factor(self) -> Tensor:
         """Cholesky factor of the matrix; not a number if it has none, whatever is added."""
         matrix = self.matrix.clone()
-        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         if self.ridge is not None:
+            diagonal = matrix.diagonal(dim1=-2, dim2=-1)
             diagonal.unflatten(-1, (-1, self.ridge.shape[-1])).add_(self.ridge)
-        tiny = torch.finfo(matrix.dtype).tiny
-        # A column of zeros has no gradient either.
-        diagonal += (diagonal <= tiny) * (diagonal.amax(-1, keepdim=True) + tiny)
         return damped_cholesky_(matrix)
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g; not a number if the matrix has no factor."""
-        return torch.cholesky_solve(g.flatten(1).unsqueeze(-1), self.factor).view_as(g)
+        return torch.cholesky_solve(g.reshape(len(g), -1, 1), self.factor).view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:
         return (self.matrix @ v.flatten(1).unsqueeze(-1)).view_as(v)

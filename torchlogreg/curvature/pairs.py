@@ -144,12 +144,12 @@ class Pairs(Curvature):
         return min(self.count, self.slots.shape[1])
 
     @property
-    def S(self) -> Tensor:
+    def steps(self) -> Tensor:
         """Steps (B, m, P), the oldest first."""
         return self._by_age(self.slots[:, :, 0])
 
     @property
-    def Y(self) -> Tensor:
+    def differences(self) -> Tensor:
         """Differences of the gradients (B, m, P), the oldest first."""
         return self._by_age(self.changes)
 
@@ -164,19 +164,20 @@ class Pairs(Curvature):
         ``change_solved`` is :meth:`initial_solve` of the change.
         """
         if self.slots.shape[1] != most:
-            last = (known[:, -most:] for known in (self.S, self.Y))
+            last = (known[:, -most:] for known in (self.steps, self.differences))
             pairs = replace(self.refilled(*last, step.shape, most), scale=self.scale)
             return pairs.add(step, change, change_solved, most)
         slot, n = self.count % most, min(self.count + 1, most)
-        own, y = self.slots[:, slot], change.flatten(1)
-        own[:, 0], own[:, 1], self.changes[:, slot] = step.flatten(1), change_solved.flatten(1), y
-        lengths = torch.linalg.vector_norm(own[:, 0], dim=-1) * torch.linalg.vector_norm(y, dim=-1)
+        own = self.slots[:, slot].copy_(torch.stack([step, change_solved], 1).flatten(2))
+        y = self.changes[:, slot].copy_(change.flatten(1))
+        lengths = self._as_small(torch.linalg.vector_norm(step, dim=(-2, -1)))
+        lengths = lengths * self._as_small(torch.linalg.vector_norm(y, dim=-1))
         products = self._multiplied(y, n)
-        is_sound = products[:, slot, 0] > torch.finfo(y.dtype).eps * self._as_small(lengths)
+        is_sound = products[:, slot, 0] > torch.finfo(y.dtype).eps * lengths
         if isinstance(is_sound, Tensor) or not is_sound.all():
             spoilt = torch.as_tensor(~is_sound, device=y.device)
             own.masked_fill_(spoilt[:, None, None], 0)
-            self.changes[:, slot].masked_fill_(spoilt[:, None], 0)
+            y.masked_fill_(spoilt[:, None], 0)
             products = _where(is_sound[:, None, None], products, 0.0)
         self.products.put(slot, *self._padded(products), is_sound)
         return replace(self, count=self.count + 1)._rescaled(slot)
@@ -188,7 +189,7 @@ class Pairs(Curvature):
         """
         is_trusted = None if is_sound.all() else is_sound[:, None, None]
         pairs = replace(self, initial=initial, is_trusted=is_trusted)
-        return pairs.refilled(self.S, self.Y, shape) if len(self) else pairs
+        return pairs.refilled(self.steps, self.differences, shape) if len(self) else pairs
 
     def refilled(
         self, S: Tensor, Y: Tensor, shape: torch.Size, n_slots: int | None = None
@@ -213,21 +214,19 @@ class Pairs(Curvature):
     def completed(self, g: Tensor, g_solved: Tensor) -> Tensor:
         """A step s with H s = g, from what :meth:`initial_solve` makes of g."""
         scale, n = self.scale, len(self)
-        factor = torch.as_tensor(scale, dtype=g.dtype, device=g.device)[:, None]
-        step = g_solved.flatten(1) * factor
-        if n:
-            products = self._multiplied(g.flatten(1), n)
-            weights = self.products.weights(products[..., 0], products[..., 1], scale, n)
-            weights = torch.as_tensor(weights, dtype=g.dtype, device=g.device).view(len(g), 1, -1)
-            pairs = self.slots[:, :n].flatten(1, 2)
-            step = torch.baddbmm(step.unsqueeze(1), weights, pairs)
-        return step.view_as(g)
+        step = g_solved * self._scale_like(g)
+        if not n:
+            return step
+        products = self._multiplied(g, n)
+        weights = self.products.weights(products[..., 0], products[..., 1], scale, n)
+        weights = _like(weights.reshape(len(g), 1, -1), g)
+        return step.view(len(g), 1, -1).baddbmm_(weights, self._filled(n)).view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:
         """H v, by the compact representation."""
         if not len(self):
             return self._initial_multiply(v)
-        S, Y = self.S, self.Y
+        S, Y = self.steps, self.differences
         steps = S.unflatten(-1, v.shape[1:]).unbind(1)
         U = torch.stack([self._initial_multiply(s).flatten(1) for s in steps], dim=1)
         products = S @ Y.mT
@@ -251,8 +250,8 @@ class Pairs(Curvature):
         shape = torch.Size(
             (len(self.scale), self.changes.shape[-1] // diagonal.shape[-1], diagonal.shape[-1])
         )
-        S = self.S
-        Y = self.Y + (diagonal.unsqueeze(1) * S.unflatten(-1, shape[1:])).flatten(2)
+        S = self.steps
+        Y = self.differences + (diagonal.unsqueeze(1) * S.unflatten(-1, shape[1:])).flatten(2)
         initial = self.initial.shifted(self._scale_like(diagonal) * diagonal)
         pairs = replace(self, initial=initial).refilled(S, Y, shape)
         return replace(pairs, scale=self.scale)
@@ -262,9 +261,13 @@ class Pairs(Curvature):
         return replace(self, slots=self.slots.to(dtype), changes=self.changes.to(dtype))
 
     def _multiplied(self, v: Tensor, n: int) -> Small:
-        """Products (B, n, 2) of v (B, P) with the steps and with H y of the first slots."""
-        pairs = self.slots[:, :n].flatten(1, 2)
-        return self._as_small(torch.bmm(pairs, v.unsqueeze(-1)).view(len(v), n, 2))
+        """Products (B, n, 2) of v, (B, P) or (B, R, D), with steps and H y of the first slots."""
+        products = torch.bmm(self._filled(n), v.reshape(len(v), -1, 1))
+        return self._as_small(products).reshape(len(v), n, 2)
+
+    def _filled(self, n: int) -> Tensor:
+        """Steps and H y (B, 2 n, P) of the first slots."""
+        return (self.slots if n == self.slots.shape[1] else self.slots[:, :n]).flatten(1, 2)
 
     def _padded(self, products: Small) -> tuple[Small, Small]:
         """Products with all slots, those with empty ones 0."""
@@ -280,8 +283,11 @@ class Pairs(Curvature):
             return known[:, : self.count]
         return known.roll(-(self.count % n_slots), 1)
 
-    def _scale_like(self, v: Tensor) -> Tensor:
-        return torch.as_tensor(self.scale, dtype=v.dtype, device=v.device)[:, None, None]
+    def _scale_like(self, v: Tensor) -> Any:
+        """The scale, to multiply (B, R, D) by."""
+        if self.is_attended and len(self.scale) == 1:
+            return float(self.scale[0])
+        return _like(self.scale, v)[:, None, None]
 
     def _initial_multiply(self, v: Tensor) -> Tensor:
         product = v if self.initial is None else self._where_trusted(self.initial.multiply(v), v)
@@ -307,7 +313,12 @@ class Pairs(Curvature):
 
 
 def _small(tensor: Tensor, is_attended: bool) -> Small:
-    return tensor.cpu().double().numpy() if is_attended else tensor
+    return np.array(tensor.tolist()) if is_attended else tensor
+
+
+def _like(array: Small, tensor: Tensor) -> Tensor:
+    array = array if isinstance(array, Tensor) else torch.from_numpy(array)
+    return array.to(tensor)
 
 
 def _where(mask: Small, new: Any, old: Any) -> Small:

@@ -33,10 +33,11 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
 
 
 def damped_cholesky_(matrices: Tensor) -> Tensor:
-    """Factorise positive semi-definite matrices (..., D, D) whose diagonal is positive.
+    """Factorise positive semi-definite matrices (..., D, D) in place.
 
     A multiple of the diagonal of the size of the rounding errors is added, and raised for each
-    matrix until it is positive definite.
+    matrix until it is positive definite. Where the diagonal is 0, the matrix has a column of zeros,
+    and what is divided by it is 0, too: any diagonal will do there.
 
     Returns
     -------
@@ -47,6 +48,11 @@ def damped_cholesky_(matrices: Tensor) -> Tensor:
     damping = torch.finfo(matrices.dtype).eps * matrices.shape[-1]
     diagonal *= 1 + damping
     factor: Tensor
+    factor, info = torch.linalg.cholesky_ex(matrices)
+    if not info.any():
+        return factor
+    tiny = torch.finfo(matrices.dtype).tiny
+    diagonal += (diagonal <= tiny) * (diagonal.amax(-1, keepdim=True) + tiny)
     factor, info = torch.linalg.cholesky_ex(matrices)
     while info.any():
         if damping > 1:
@@ -80,9 +86,24 @@ def invert_(matrices: Tensor) -> Tensor:
 def multiply(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply symmetric matrices (..., D, D) by vectors (..., D)."""
     if matrices.numel() < CHUNK_ENTRIES or matrices.device.type != "cpu":
+        if matrices.shape[:-1] == vectors.shape:
+            flat = matrices.flatten(0, -3)
+            return torch.bmm(flat, vectors.reshape(len(flat), -1, 1)).view_as(vectors)
         return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
     # On a CPU the batched product takes four times as long as one after the other.
     matrices = matrices.expand(*vectors.shape, -1)
     pairs = zip(matrices.flatten(0, -3), vectors.flatten(0, -2), strict=True)
     products = [multiply_transposed(vector.unsqueeze(0), matrix) for matrix, vector in pairs]
     return torch.cat(products).view_as(vectors)
+
+
+def multiply_all(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply symmetric matrices (B, R, D, D) by vectors (B, D) that all R of them share."""
+    R, D = matrices.shape[1:3]
+    stacked = matrices.flatten(1, 2)
+    if matrices.numel() < CHUNK_ENTRIES or matrices.device.type != "cpu":
+        return (stacked @ vectors.unsqueeze(-1)).view(len(vectors), R, D)
+    stacked = stacked.expand(len(vectors), -1, -1)
+    pairs = zip(stacked, vectors, strict=True)
+    products = [multiply_transposed(vector.unsqueeze(0), matrix) for matrix, vector in pairs]
+    return torch.cat(products).view(len(vectors), R, D)

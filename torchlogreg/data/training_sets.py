@@ -116,7 +116,7 @@ class ArrayRows(TrainingSet):
     is_centred : bool, default=False
         Whether the blocks are for the coefficients of centred columns. They are not without an
         intercept, nor where no column lies far from zero.
-    small_entries : int, default=2**16
+    small_entries : int, default=2**17
         Most entries of a dense block that is copied, with a column of ones for the intercept:
         where the time goes into the calls, that spares some.
     centred_entries : int, default=2**20
@@ -136,7 +136,7 @@ class ArrayRows(TrainingSet):
         block_size: int | None = None,
         index: Tensor | None = None,
         is_centred: bool = False,
-        small_entries: int = 2**16,
+        small_entries: int = 2**17,
         centred_entries: int = 2**20,
         chunk_entries: int = CHUNK_ENTRIES,
     ) -> None:

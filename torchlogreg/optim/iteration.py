@@ -274,7 +274,7 @@ def _norms(state: State[M]) -> Tensor:
 
     Columns far from zero make a difference there, and cost digits before.
     """
-    norms = state.point.grad.abs().amax((-2, -1))
+    norms = torch.linalg.vector_norm(state.point.grad, math.inf, (-2, -1))
     was_checked = [standing.checked_norm < math.inf for standing in state.standings]
     if not any(was_checked):
         return norms
@@ -322,4 +322,5 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     if not is_all:
         point, memory = state.point.put(done, point), state.memory
         outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
-    return replace(state, point=point, memory=memory, standings=tuple(standings), checked_coef=outer)
+    standings_now = tuple(standings)
+    return replace(state, point=point, memory=memory, standings=standings_now, checked_coef=outer)

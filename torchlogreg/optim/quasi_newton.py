@@ -62,7 +62,7 @@ class QuasiNewtonMemory(Memory):
         names = ("n_iter", "first_norm", "quality", "anchor")
         stored = {name: getattr(self, name) for name in names}
         scale = torch.as_tensor(self.pairs.scale)
-        stored |= {"S": self.pairs.S, "Y": self.pairs.Y, "scale": scale}
+        stored |= {"S": self.pairs.steps, "Y": self.pairs.differences, "scale": scale}
         known = {name: value for name, value in stored.items() if value is not None}
         if len(problems) == n_problems:
             return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ PIECE_ENTRIES = 2**20
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""
 
 
+PLAIN_ENTRIES = 2**17
+"""Most entries of X for which the time goes into calls."""
+
+
 @dataclass(frozen=True, eq=False)
 class DenseBlock(RowBlock):
     """Rows of a dense matrix.
@@ -24,8 +29,25 @@ class DenseBlock(RowBlock):
     so that means which are large next to the deviations do not cost digits.
     """
 
+    @cached_property
+    def columns(self) -> Tensor:
+        """Xᵀ in contiguous memory."""
+        return self.X.T.contiguous()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether X is so small that its copies and kernels do not matter, and complete."""
+        is_complete = self.centre is None and not self.has_intercept
+        return is_complete and self.n_entries <= PLAIN_ENTRIES and self.X.dtype == self.weight.dtype
+
+    def design(self, rows: slice | Tensor | None) -> Tensor:
+        """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
+        return self.columns if rows is None and self.is_plain else super().design(rows)
+
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
+        if self.is_plain:
+            return coef @ self.columns
         if is_multipliable(self.X, coef.dtype):
             return linear_predictor(self.X, self._outer(coef))
         thin = coef.flatten(0, 1)
@@ -36,6 +58,8 @@ class DenseBlock(RowBlock):
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times the columns: (B, R, n) to (B, R, D)."""
+        if self.is_plain:
+            return residual @ self.X
         thin = residual.flatten(0, 1)
         if is_multipliable(self.X, residual.dtype):
             product = self._with_intercept(multiply_transposed(thin, self.X.T), thin)

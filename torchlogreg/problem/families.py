@@ -18,8 +18,8 @@ class Family(Protocol):
     """What the objective and the estimators need to know about a distribution."""
 
     outputs_compete: bool
-    r"""Whether the weighted R x R Hessian of a row in eta is :math:`\mathrm{diag}(c) - c c^\top / w`
-    rather than :math:`\mathrm{diag}(c)`, with its curvature c and weight w."""
+    r"""Whether a row's R x R Hessian in eta, with its weight w and curvature c, is
+    :math:`\mathrm{diag}(c) - c c^\top / w` rather than :math:`\mathrm{diag}(c)`."""
 
     smoothness: float
     """Largest eigenvalue that a row's R x R Hessian in eta can have."""
@@ -92,7 +92,7 @@ class Bernoulli:
         return loss, minus.sigmoid_().mul_(sign).mul_(weight)
 
     def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        r"""Variance :math:`w q (1 - q)`, with the size :math:`w q = w \sigma(-m)` of the residual."""
+        r"""Variance :math:`w q (1 - q)`, with the size :math:`w q` of the residual."""
         wrong = residual.abs()
         return wrong.addcmul_(residual, residual * inverse(weight), value=-1)
 

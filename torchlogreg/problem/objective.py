@@ -47,7 +47,6 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.centring import double
-from torchlogreg.problem.families import inverse
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.rows import RowBlock
@@ -99,19 +98,29 @@ class Objective(RowSums):
         B, R, D = point.coef.shape
 
         def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
-            hessian = point.coef.new_zeros(B, R * D, R * D)
-            for rows in block.chunks(B * R * D):
-                columns, weight = block.design(rows), block.wide_weight[..., rows]
-                curvature = self.family.curvature(residual[..., rows], block.targets[rows], weight)
-                scaled = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-                own = (scaled @ columns.T).unflatten(1, (R, D))
-                hessian.view(B, R, D, R, D).diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
-                if self.family.outputs_compete:
-                    hessian.baddbmm_(scaled * inverse(weight), scaled.mT, alpha=-1)
-            return (hessian,)
+            curvature = self.family.curvature(residual, block.targets, block.wide_weight)
+            chunks = list(block.chunks(B * R * D))
+            if len(chunks) == 1:
+                return (hessian(block, curvature, None),)
+            total = point.coef.new_zeros(B, R * D, R * D)
+            for rows in chunks:
+                total += hessian(block, curvature[..., rows], rows)
+            return (total,)
 
-        (hessian,) = self.rows.sum(part, point.residual)
-        return hessian
+        def hessian(block: RowBlock, curvature: Tensor, rows: slice | None) -> Tensor:
+            columns = block.design(rows)
+            scaled = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
+            own = scaled @ columns.T
+            if not self.family.outputs_compete:
+                return own  # a single output
+            inverse = block.inverse_weight if rows is None else block.inverse_weight[..., rows]
+            matrix = torch.bmm(scaled * inverse, scaled.mT).neg_()
+            blocks = matrix.view(B, R, D, R, D).diagonal(dim1=1, dim2=3)
+            blocks += own.view(B, R, D, D).permute(0, 2, 3, 1)
+            return matrix
+
+        (total,) = self.rows.sum(part, point.residual)
+        return total
 
     def row_curvature(self, point: Point) -> list[Tensor]:
         """Diagonals (B, R, n) of the rows' weighted Hessians in eta, block by block.

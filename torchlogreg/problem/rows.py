@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.centring import Centre
+from torchlogreg.problem.families import inverse
 from torchlogreg.problem.products import CHUNK_ENTRIES, chunks
 
 
@@ -50,6 +51,11 @@ class RowBlock(ABC):
     def wide_weight(self) -> Tensor:
         """Row weights (1 or B, 1, n), to multiply what each output has."""
         return self.weight.unsqueeze(-2)
+
+    @cached_property
+    def inverse_weight(self) -> Tensor:
+        """Inverse of the row weights (1 or B, 1, n), finite where these are 0."""
+        return inverse(self.wide_weight)
 
     @property
     def n_rows(self) -> int:
@@ -128,9 +134,9 @@ class RowBlock(ABC):
         """Return the same rows for coefficients of centred columns."""
         return self._replaced(centre=centre)
 
-    def design(self, rows: slice | Tensor) -> Tensor:
-        """Dense columns (D, m) of some rows, with one of ones if there is an intercept."""
-        X = self._centred(select_rows(self.X, rows))
+    def design(self, rows: slice | Tensor | None) -> Tensor:
+        """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
+        X = self._centred(self.X if rows is None else select_rows(self.X, rows))
         return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
 
     def chunks(self, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:

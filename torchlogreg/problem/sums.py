@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,4 +83,4 @@ class RowSums:
 
     def numbers(self, numbers: Tensor) -> tuple[Numbers, ...]:
         """Bring tensors (..., B) to the host in one transfer, if the objective is attended."""
-        return tuple(numbers.cpu().double().numpy() if self.is_attended else numbers)
+        return tuple(np.array(numbers.tolist()) if self.is_attended else numbers)
