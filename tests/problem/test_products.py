@@ -32,12 +32,12 @@ def test_large_single_precision_takes_the_fast_kernel(monkeypatch):
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this build of torch has no oneDNN")
     large = torch.randn(2_000, 100)
-    assert products._suits_onednn(large[:3], large)
-    assert not products._suits_onednn(large[:3], large.double())
-    assert not products._suits_onednn(large[:3], large[:, ::2])
-    assert not products._suits_onednn(large[:3], large[:100])
+    assert products.suits_onednn(large)
+    assert not products.suits_onednn(large.double())
+    assert not products.suits_onednn(large[:, ::2])
+    assert not products.suits_onednn(large[:100])
     monkeypatch.setattr(products, "_has_onednn_kernel", lambda: False)
-    assert not products._suits_onednn(large[:3], large)
+    assert not products.suits_onednn(large)
 
 
 def test_chunks_cover_the_rows_once():

@@ -39,7 +39,7 @@ def test_cutting_the_rows_changes_nothing():
 def far_rows(request):
     """Rows of all kinds, and their features less the centre."""
     problem = Problem(3, 7, far=1000, sparse=request.param == "sparse")
-    rows = problem.rows() if request.param == "copy" else problem.rows(centred_entries=0)
+    rows = problem.rows() if request.param == "copy" else problem.rows(small_entries=0)
     X = Problem(3, 7, far=1000).features() - rows.rows.centre.location
     (block,) = rows.rows
     return (block.to(torch.float32) if request.param == "float32" else block), X

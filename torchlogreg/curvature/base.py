@@ -6,7 +6,7 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import torch
@@ -51,7 +51,7 @@ class Curvature(Batched, ABC):
 
     def shifted(self, diagonal: Tensor) -> Self:
         """H plus a diagonal (1 or B, 1, D) that is the same for every output."""
-        return replace(self, ridge=diagonal if self.ridge is None else self.ridge + diagonal)
+        return self.evolved(ridge=diagonal if self.ridge is None else self.ridge + diagonal)
 
 
 def with_ridge(matrices: Tensor, ridge: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ class Pairs(Curvature):
         """
         if self.slots.shape[1] != most:
             last = (known[:, -most:] for known in (self.steps, self.differences))
-            pairs = replace(self.refilled(*last, step.shape, most), scale=self.scale)
+            pairs = self.refilled(*last, step.shape, most).evolved(scale=self.scale)
             return pairs.add(step, change, change_solved, most)
         slot, n = self.count % most, min(self.count + 1, most)
         own = self.slots[:, slot].copy_(torch.stack([step, change_solved], 1).flatten(2))
@@ -180,7 +180,7 @@ class Pairs(Curvature):
             y.masked_fill_(spoilt[:, None], 0)
             products = _where(is_sound[:, None, None], products, 0.0)
         self.products.put(slot, *self._padded(products), is_sound)
-        return replace(self, count=self.count + 1)._rescaled(slot)
+        return self.evolved(count=self.count + 1)._rescaled(slot)
 
     def on(self, initial: Curvature, is_sound: Tensor, shape: torch.Size) -> Pairs:
         """Return the same pairs on top of another curvature where that is sound (B,).
@@ -188,7 +188,7 @@ class Pairs(Curvature):
         ``shape`` is that of the coefficients (B, R, D).
         """
         is_trusted = None if is_sound.all() else is_sound[:, None, None]
-        pairs = replace(self, initial=initial, is_trusted=is_trusted)
+        pairs = self.evolved(initial=initial, is_trusted=is_trusted)
         return pairs.refilled(self.steps, self.differences, shape) if len(self) else pairs
 
     def refilled(
@@ -197,7 +197,7 @@ class Pairs(Curvature):
         """Return other pairs (B, m, P), the oldest first, on the same initial matrix."""
         n_slots = n_slots or self.slots.shape[1] or S.shape[1]
         empty = Pairs.none(S.new_zeros(shape), n_slots=n_slots, is_attended=self.is_attended)
-        pairs = replace(empty, initial=self.initial, is_trusted=self.is_trusted, scale=self.scale)
+        pairs = empty.evolved(initial=self.initial, is_trusted=self.is_trusted, scale=self.scale)
         for s, y in zip(S.unbind(1), Y.unbind(1), strict=True):
             step, change = s.view(shape), y.view(shape)
             pairs = pairs.add(step, change, pairs.initial_solve(change), n_slots)
@@ -253,12 +253,12 @@ class Pairs(Curvature):
         S = self.steps
         Y = self.differences + (diagonal.unsqueeze(1) * S.unflatten(-1, shape[1:])).flatten(2)
         initial = self.initial.shifted(self._scale_like(diagonal) * diagonal)
-        pairs = replace(self, initial=initial).refilled(S, Y, shape)
-        return replace(pairs, scale=self.scale)
+        pairs = self.evolved(initial=initial).refilled(S, Y, shape)
+        return pairs.evolved(scale=self.scale)
 
     def to(self, dtype: torch.dtype) -> Pairs:
         """Return the same pairs in another dtype; the initial matrix keeps its own."""
-        return replace(self, slots=self.slots.to(dtype), changes=self.changes.to(dtype))
+        return self.evolved(slots=self.slots.to(dtype), changes=self.changes.to(dtype))
 
     def _multiplied(self, v: Tensor, n: int) -> Small:
         """Products (B, n, 2) of v, (B, P) or (B, R, D), with steps and H y of the first slots."""
@@ -309,7 +309,7 @@ class Pairs(Curvature):
         is_known = expected > 0
         scale = self.products.curvature[:, slot] / _where(is_known, expected, 1.0)
         is_fit = is_known & (scale > 0) & (scale < np.inf)
-        return replace(self, scale=_where(is_fit, scale, self.scale))
+        return self.evolved(scale=_where(is_fit, scale, self.scale))
 
 
 def _small(tensor: Tensor, is_attended: bool) -> Small:

@@ -116,11 +116,9 @@ class ArrayRows(TrainingSet):
     is_centred : bool, default=False
         Whether the blocks are for the coefficients of centred columns. They are not without an
         intercept, nor where no column lies far from zero.
-    small_entries : int, default=2**17
-        Most entries of a dense block that is copied, with a column of ones for the intercept:
-        where the time goes into the calls, that spares some.
-    centred_entries : int, default=2**20
-        The same where the columns are centred, which takes some more calls without a copy.
+    small_entries : int, default=2**20
+        Most entries of a dense block that is copied, centred and with a column of ones for the
+        intercept: that spares calls, and copies in every iteration.
     chunk_entries : int, default=2**21
         Most entries of a temporary matrix made from the rows.
     """
@@ -136,8 +134,7 @@ class ArrayRows(TrainingSet):
         block_size: int | None = None,
         index: Tensor | None = None,
         is_centred: bool = False,
-        small_entries: int = 2**17,
-        centred_entries: int = 2**20,
+        small_entries: int = 2**20,
         chunk_entries: int = CHUNK_ENTRIES,
     ) -> None:
         weight = torch.atleast_2d(sample_weight)
@@ -158,18 +155,16 @@ class ArrayRows(TrainingSet):
         self.index = index
         self.n_rows, self.n_features = X.shape
         is_dense = X.layout is torch.strided
-        size = block_size if block_size and is_dense else max(self.n_rows, 1)
-        parts = (X.split(size) if is_dense else (X,), targets.split(size), weight.split(size, -1))
+        parts: Iterable[tuple[Tensor, ...]] = [(X, targets, weight)]
+        if is_dense and block_size is not None and block_size < self.n_rows:
+            split = (X.split(block_size), targets.split(block_size), weight.split(block_size, -1))
+            parts = zip(*split, strict=True)
         kind = DenseBlock if is_dense else SparseBlock
-        blocks = [
-            kind(*part, fit_intercept, chunk_entries=chunk_entries)
-            for part in zip(*parts, strict=True)
-        ]
+        blocks = [kind(*part, fit_intercept, chunk_entries=chunk_entries) for part in parts]
         self.rows = Rows(tuple(blocks))
         centre = centre_of(lambda n: self.sample(n).X) if is_centred and fit_intercept else None
-        most_entries = small_entries if centre is None else centred_entries
         self.rows = Rows(
-            tuple(self._prepared(block, centre, most_entries) for block in blocks), centre
+            tuple(self._prepared(block, centre, small_entries) for block in blocks), centre
         )
 
     def _prepared(self, block: RowBlock, centre: Centre | None, most_entries: int) -> RowBlock:
@@ -178,7 +173,12 @@ class ArrayRows(TrainingSet):
             block = block.centred_on(centre)
         rows = block.to(self.dtype)
         if block.has_intercept and block.is_dense and block.n_entries <= most_entries:
-            X = rows.design(slice(None)).T.contiguous()
+            X = block.X.new_empty(block.n_rows, block.n_columns, dtype=self.dtype)
+            X[:, -1] = 1
+            if centre is None:
+                X[:, :-1] = block.X
+            else:  # subtracted in the wider of both dtypes
+                torch.sub(block.X, centre.location, out=X[:, :-1])
             rows = DenseBlock(X, rows.targets, rows.weight, chunk_entries=block.chunk_entries)
         return rows if self.dtype == block.weight.dtype else replace(rows, exact=block)
 
@@ -202,8 +202,11 @@ class ArrayRows(TrainingSet):
     def sample(self, n_rows: int = 1000) -> RowBlock:
         """Return about so many rows, evenly spread over those that have weight."""
         rows = self.rows.blocks[0]
+        every = max(len(rows) // n_rows, 1)
+        if (rows.weight[:, ::every] > 0).all():
+            return rows.every(every)
         index = torch.arange(len(rows), device=self.device)
-        some = index[:: max(len(rows) // n_rows, 1)]
+        some = index[::every]
         some = some[rows.weight[:, some].amax(0) > 0]
         if 2 * len(some) < min(n_rows, len(rows)):  # the weight is on few rows
             index = index[rows.weight.amax(0) > 0]

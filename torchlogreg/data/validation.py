@@ -307,6 +307,8 @@ def _check_weights(
     classes: np.ndarray,
 ) -> np.ndarray:
     """Row weights (n,) times class weights."""
+    if sample_weight is None and class_weight is None:
+        return np.ones(len(codes))
     weight: np.ndarray = _check_sample_weight(
         as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
     )

@@ -22,6 +22,7 @@ from torchlogreg.estimators.prediction import LogisticClassifierMixin
 from torchlogreg.estimators.solvers import Solver, resolve
 from torchlogreg.nets import EpochHistory, LogisticNet
 from torchlogreg.problem.families import family_of
+from torchlogreg.problem.threads import threads_for
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -63,25 +64,33 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
             raise
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
-        """Validate, train, and write the results once."""
-        is_tensor, valid_set = False, None
-        rows: TrainingSet
+        """Validate and train."""
         if isinstance(X, (Dataset, DataLoader)):
             loaded = training.from_loader(self, X, y, sample_weight, classes)
-            rows, labels = loaded, loaded.classes
-            solver = self._resolve(len(labels), rows.n_rows, rows.n_features)
-            self.n_features_in_ = rows.n_features
+            solver = self._resolve(len(loaded.classes), loaded.n_rows, loaded.n_features)
+            self.n_features_in_ = loaded.n_features
             self.__dict__.pop("feature_names_in_", None)
-        else:
-            if classes is not None:
-                raise ValueError(
-                    f"classes={classes!r} is for a data set or loader of torch; the classes of "
-                    "arrays are those in y."
-                )
-            data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-            labels, is_tensor = data.classes, data.is_tensor
-            solver = self._resolve(len(labels), *data.X.shape)
+            return self._train(loaded, loaded.classes, solver)
+        if classes is not None:
+            raise ValueError(
+                f"classes={classes!r} is for a data set or loader of torch; the classes of "
+                "arrays are those in y."
+            )
+        data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
+        solver = self._resolve(len(data.classes), *data.X.shape)
+        with threads_for(training.work(self, data, solver), data.X.device):
             rows, valid_set = training.from_arrays(self, data, is_exact=solver.is_exact)
+            return self._train(rows, data.classes, solver, data.is_tensor, valid_set)
+
+    def _train(
+        self,
+        rows: TrainingSet,
+        labels: np.ndarray,
+        solver: Solver,
+        is_tensor: bool = False,
+        valid_set: TrainingSet | None = None,
+    ) -> Self:
+        """Train, and write the results once."""
         with torch.autocast(rows.device.type, enabled=False):
             net = training.make_net(self, solver, rows, len(labels), valid_set)
             if self.warm_start and hasattr(self, "coef_"):
@@ -91,7 +100,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         self._write(net, solver, is_tensor)
         (self.weight_seen_,) = (rows.weight_unit * rows.weight_sum).tolist()
         if (shortfall := net.shortfall()) is not None:
-            warnings.warn(shortfall, ConvergenceWarning, stacklevel=5)
+            warnings.warn(shortfall, ConvergenceWarning, stacklevel=6)
         return self
 
     @property

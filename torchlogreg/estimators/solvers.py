@@ -28,6 +28,9 @@ class Solver:
     is_exact: bool = True
     """Whether it reads all rows at once and finds the minimiser; otherwise mini-batches."""
 
+    forms_hessian: bool = False
+    """Whether an iteration costs a product of all rows for each pair of coefficients."""
+
     lr: float | None = None
     """Learning rate of a mini-batch solver; None for one that follows from the data."""
 
@@ -52,7 +55,7 @@ SOLVERS = {
             can_queue=True,
             options={"preconditioner": SampledCurvature()},
         ),
-        Solver("newton-cholesky", NewtonCholesky, max_iter=100),
+        Solver("newton-cholesky", NewtonCholesky, max_iter=100, forms_hessian=True),
         Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False),
         Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, lr=0.01),
         Solver(

@@ -58,6 +58,18 @@ def from_arrays(
     return all_rows(estimator, data, index=train.to(device)), valid_set
 
 
+def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
+    """Return the multiplications of an iteration, or of a mini-batch: about, and at least."""
+    (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
+    n_outputs = family_of(n_classes).n_outputs(n_classes)
+    if solver.forms_hessian:
+        return float(n_rows) * (n_outputs * (n_features + estimator.fit_intercept)) ** 2
+    is_dense = data.X.layout is torch.strided
+    n_entries = data.X.numel() if is_dense else data.X.values().numel()
+    part = 1.0 if solver.is_exact else min(batch_size_of(estimator) / n_rows, 1.0)
+    return 2.0 * n_entries * n_outputs * part
+
+
 def all_rows(estimator: Any, data: TrainingData, **options: Any) -> ArrayRows:
     """Return all of the rows as a training set."""
     family = family_of(len(data.classes))
@@ -107,7 +119,7 @@ def make_net(
     solver: Solver,
     rows: TrainingSet,
     n_classes: int,
-    valid_set: ArrayRows | None = None,
+    valid_set: TrainingSet | None = None,
 ) -> LogisticNet:
     """Translate scikit-learn's parameters into those of a skorch net, and initialise it.
 
@@ -121,7 +133,7 @@ def make_net(
         The data.
     n_classes : int
         Number K of classes.
-    valid_set : ArrayRows, optional
+    valid_set : TrainingSet, optional
         Rows held out.
 
     Raises

@@ -187,7 +187,7 @@ def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
         for place, norm in zip(places, norms, strict=True):
             gap = math.nan if state.is_stand_in else standings[place].gap
             standings[place] = replace(standings[place], optimality=norm, gap=gap)
-    return replace(state, standings=tuple(standings), queue=[]), looks
+    return state.evolved(standings=tuple(standings), queue=[]), looks
 
 
 def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
@@ -206,8 +206,7 @@ def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
         new = line.point(trial).where(is_accepted, point)
         length = torch.where(is_accepted, trial.step, 0)
         first_trial = torch.where(is_accepted, algorithm.lr, 0.1 * first)
-    return replace(
-        state,
+    return state.evolved(
         point=new,
         memory=algorithm.learn(point, new, memory),
         checked_coef=None,
@@ -246,7 +245,7 @@ def _judged(
     """Note value and gradient norm; when it is time, decide who is solved and who stalls."""
     queue = [*state.queue, Look(state.point.value, _norms(state), state.length)]
     if len(queue) < look_every:
-        return replace(state, queue=queue), []
+        return state.evolved(queue=queue), []
     looks, standings, rule = _fetched(state, queue), list(state.standings), algorithm.stopping
     gaps, memory = [math.nan] * len(standings), state.memory
     unknown = [math.inf] * len(standings)  # before the last look nothing is solved
@@ -266,7 +265,7 @@ def _judged(
                     is_stand_in=state.is_stand_in,
                     n_made=n_made,
                 )
-    return replace(state, memory=memory, standings=tuple(standings), queue=[]), looks
+    return state.evolved(memory=memory, standings=tuple(standings), queue=[]), looks
 
 
 def _norms(state: State[M]) -> Tensor:
@@ -322,5 +321,4 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     if not is_all:
         point, memory = state.point.put(done, point), state.memory
         outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
-    standings_now = tuple(standings)
-    return replace(state, point=point, memory=memory, standings=standings_now, checked_coef=outer)
+    return state.evolved(point=point, memory=memory, standings=tuple(standings), checked_coef=outer)

@@ -145,7 +145,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         if "S" in stored:
             scale = stored["scale"].numpy(force=True) if is_attended else stored["scale"]
             pairs = pairs.refilled(stored["S"], stored["Y"], coef.shape, self.history_size)
-            pairs = replace(pairs, scale=scale)
+            pairs = pairs.evolved(scale=scale)
         return QuasiNewtonMemory(pairs, **rest)
 
     def begin(
@@ -158,8 +158,8 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         start = objective.at(coef)
         is_cold = memory.n_iter is None and not coef.any()
         if self.preconditioner is None or self.subsample is None or not is_cold:
-            return start, replace(memory, n_iter=memory.n_iter or 0)
-        memory = replace(memory, n_iter=0)
+            return start, memory.evolved(n_iter=memory.n_iter or 0)
+        memory = memory.evolved(n_iter=0)
         sample = self.subsample.of(objective, self._generator(coef.device, 0))
         if sample is None:
             return start, memory
@@ -170,14 +170,14 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         if not is_lower.any():
             return start, memory
         point = point if is_lower.all() else point.where(is_lower.to(coef.device), start)
-        return point, replace(memory, n_iter=self.subsample.worth)
+        return point, memory.evolved(n_iter=self.subsample.worth)
 
     def direction(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, norm: float
     ) -> tuple[Tensor, QuasiNewtonMemory]:
         """Apply the inverse Hessian approximation to the gradient."""
         if memory.first_norm is None:
-            memory = replace(memory, first_norm=norm)
+            memory = memory.evolved(first_norm=norm)
         quality = self._quality_due(objective, point, memory, norm)
         memory = self._on_curvature(objective, point, memory, quality)
         return self._descend(point, memory)
@@ -198,8 +198,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         pairs, before = memory.pairs, memory.gradient_solved
         after, change = pairs.initial_solve(new.grad), new.grad - old.grad
         solved = pairs.initial_solve(change) if before is None else after - before
-        return replace(
-            memory,
+        return memory.evolved(
             pairs=pairs.add(new.coef - old.coef, change, solved, self.history_size),
             n_iter=memory.n_iter + 1,
             known_at=new,
@@ -210,7 +209,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     def forget(self, memory: QuasiNewtonMemory) -> QuasiNewtonMemory:
         """Forget pairs and initial matrix."""
         pairs = memory.pairs.cleared()
-        return replace(memory, pairs=pairs, quality=-1, anchor=None, is_built=False, known_at=None)
+        return memory.evolved(pairs=pairs, quality=-1, anchor=None, is_built=False, known_at=None)
 
     def _descend(self, point: Point, memory: QuasiNewtonMemory) -> tuple[Tensor, QuasiNewtonMemory]:
         """Direction at a point, found once."""
@@ -223,7 +222,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         if not len(memory.pairs) and memory.pairs.initial is None:
             tiny = torch.finfo(direction.dtype).tiny
             direction = direction / direction.abs().sum((-2, -1), keepdim=True).clamp_min(tiny)
-        memory = replace(memory, known_at=point, gradient_solved=solved, known=direction)
+        memory = memory.evolved(known_at=point, gradient_solved=solved, known=direction)
         return direction, memory
 
     def _on_curvature(
@@ -237,7 +236,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         ):
             return memory
         if quality > memory.quality or memory.anchor is None:
-            memory, at_anchor = replace(memory, anchor=point.coef, quality=quality), point
+            memory, at_anchor = memory.evolved(anchor=point.coef, quality=quality), point
         else:
             at_anchor = objective.at(memory.anchor)
         generator = self._generator(point.coef.device, 1 + quality)
@@ -245,7 +244,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         initial = loss.shifted(objective.ridge)
         is_sound = initial.solve(point.grad).isfinite().all(-1).all(-1)  # it may overflow
         pairs = memory.pairs.on(initial, is_sound, point.grad.shape)
-        return replace(memory, pairs=pairs, is_built=True, known_at=None)
+        return memory.evolved(pairs=pairs, is_built=True, known_at=None)
 
     def _quality_due(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory, norm: float

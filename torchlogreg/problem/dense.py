@@ -9,15 +9,20 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.products import is_multipliable, linear_predictor, multiply_transposed
+from torchlogreg.problem.products import (
+    is_multipliable,
+    linear_predictor,
+    multiply_transposed,
+    suits_onednn,
+)
 from torchlogreg.problem.rows import RowBlock
 
 PIECE_ENTRIES = 2**20
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""
 
 
-PLAIN_ENTRIES = 2**17
-"""Most entries of X for which the time goes into calls."""
+TINY_ENTRIES = 2**16
+"""Most entries of X of which a transposed copy is made: calls are what costs there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +36,15 @@ class DenseBlock(RowBlock):
 
     @cached_property
     def columns(self) -> Tensor:
-        """Xᵀ in contiguous memory."""
-        return self.X.T.contiguous()
+        """Xᵀ, in contiguous memory if it is tiny."""
+        return self.X.T.contiguous() if self.n_entries <= TINY_ENTRIES else self.X.T
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
-        """Whether X is so small that its copies and kernels do not matter, and complete."""
+        """Whether X is all that there is to multiply by, and has no faster kernel than torch's."""
         is_complete = self.centre is None and not self.has_intercept
-        return is_complete and self.n_entries <= PLAIN_ENTRIES and self.X.dtype == self.weight.dtype
+        is_same = self.X.dtype == self.weight.dtype
+        return is_complete and is_same and not suits_onednn(self.X)
 
     def design(self, rows: slice | Tensor | None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""

@@ -133,8 +133,9 @@ def make_penalty(
         With the strength 1 / (C S): dividing scikit-learn's objective by C S leaves the minimiser
         where it is.
     """
-    strength = (1.0 / (C * weight_sum))[:, None, None].expand(-1, 1, n_features)
-    strength = torch.nn.functional.pad(strength, (0, int(fit_intercept)))
-    l1 = None if l1_ratio == 0 else l1_ratio * strength
+    strength = weight_sum.new_zeros(len(weight_sum), 1, n_features + fit_intercept)
+    strength[..., :n_features] = (1.0 / (C * weight_sum))[:, None, None]
     is_zero = bool(torch.isinf(C).all())
-    return Penalty((1 - l1_ratio) * strength, None if is_zero else l1, is_zero)
+    if l1_ratio == 0:
+        return Penalty(strength, is_zero=is_zero)
+    return Penalty((1 - l1_ratio) * strength, None if is_zero else l1_ratio * strength, is_zero)

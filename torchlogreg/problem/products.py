@@ -77,7 +77,8 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     """
     if large.dtype != thin.dtype:
         return _bfloat16_product(thin, large)
-    if _suits_onednn(thin, large):
+    is_traced = torch.is_grad_enabled() and (thin.requires_grad or large.requires_grad)
+    if not is_traced and suits_onednn(large):
         return _onednn_product(thin.contiguous(), large)
     return thin @ large.T
 
@@ -92,15 +93,14 @@ def is_multipliable(large: Tensor, dtype: torch.dtype) -> bool:
     return large.dtype == dtype or (is_mixed and _has_bfloat16_kernel(large.device))
 
 
-def _suits_onednn(thin: Tensor, large: Tensor) -> bool:
-    """Whether oneDNN has a kernel for these matrices that pays. It knows no gradients."""
+def suits_onednn(large: Tensor) -> bool:
+    """Whether oneDNN has a kernel for a matrix that pays. It knows no gradients."""
     return bool(
         large.numel() >= _ONEDNN_ENTRIES
         and large.dtype == torch.float32
         and large.device.type == "cpu"
         and (large.is_contiguous() or large.T.is_contiguous())
         and torch.backends.mkldnn.enabled
-        and not (torch.is_grad_enabled() and (thin.requires_grad or large.requires_grad))
         and not torch.compiler.is_compiling()
         and _has_onednn_kernel()
     )

@@ -109,6 +109,12 @@ class RowBlock(ABC):
             X, targets, weight, self.has_intercept, self.centre, chunk_entries=self.chunk_entries
         )
 
+    def every(self, step: int) -> Self:
+        """Return one row of so many; as a view, if they are dense."""
+        X = select_rows(self.X, slice(None, None, step))
+        weight = self.weight[:, ::step]
+        return self._replaced(X=X, targets=self.targets[::step], weight=weight, exact=None)
+
     def reweight(self, factor: Tensor) -> Self:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
         return self._replaced(weight=self.weight * factor.unsqueeze(-1), exact=None)
@@ -231,6 +237,8 @@ class Rows:
         sums : tuple of Tensor
             In the shapes in which ``part`` returns them.
         """
+        if len(self.blocks) == 1:
+            return part(self.blocks[0], *[entries[0] for entries in per_block])
         first, *others = zip(self.blocks, *per_block, strict=True)
         sums = part(*first)
         for values in others:
