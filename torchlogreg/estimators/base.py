@@ -77,7 +77,8 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
                 "arrays are those in y."
             )
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-        solver = self._resolve(len(data.classes), *data.X.shape)
+        is_dense = data.X.layout is torch.strided
+        solver = self._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
         with threads_for(training.work(self, data, solver), data.X.device):
             rows, valid_set = training.from_arrays(self, data, is_exact=solver.is_exact)
             return self._train(rows, data.classes, solver, data.is_tensor, valid_set)
@@ -118,10 +119,14 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         history: EpochHistory = self.net_.history
         return history
 
-    def _resolve(self, n_classes: int, n_rows: int, n_features: int) -> Solver:
+    def _resolve(
+        self, n_classes: int, n_rows: int, n_features: int, *, is_dense: bool = True
+    ) -> Solver:
         """Return the solver for data of that shape."""
-        n_outputs = family_of(n_classes).n_outputs(n_classes)
-        return resolve(self.solver, n_rows, n_outputs * (n_features + self.fit_intercept))
+        n_outputs, n_columns = family_of(n_classes).n_outputs(n_classes), n_features
+        n_columns += self.fit_intercept
+        n_coef = n_outputs * n_columns
+        return resolve(self.solver, n_rows, n_coef, n_columns, is_dense=is_dense)
 
     def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
         """Write the results."""

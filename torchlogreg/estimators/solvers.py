@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature
+from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, SampledCurvature
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ SOLVERS = {
             options={"preconditioner": SampledCurvature()},
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100, forms_hessian=True),
+        Solver("newton-cg", NewtonCG, max_iter=200),
         Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False),
         Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, lr=0.01),
         Solver(
@@ -84,7 +85,22 @@ NEWTON_MAX_WORK = 2e7
 an iteration takes less than a millisecond, and there are fewer of them than with L-BFGS."""
 
 
-def resolve(name: str | type[torch.optim.Optimizer], n_rows: int, n_coef: int) -> Solver:
+CG_MAX_ENTRIES = 2**20
+"""Most entries of dense data for which "auto" takes conjugate gradients, if there are few rows:
+their steps make fewer calls than L-BFGS, but read the data more often."""
+
+CG_MAX_ROWS = 4
+"""Most rows per column for that: with more, the Hessian of sampled rows is worth its price."""
+
+
+def resolve(
+    name: str | type[torch.optim.Optimizer],
+    n_rows: int,
+    n_coef: int,
+    n_columns: int,
+    *,
+    is_dense: bool = True,
+) -> Solver:
     """Return the solver of that name.
 
     Parameters
@@ -94,7 +110,11 @@ def resolve(name: str | type[torch.optim.Optimizer], n_rows: int, n_coef: int) -
     n_rows : int
         Number n of rows.
     n_coef : int
-        Number P = R * D of coefficients. "auto" decides on n and P.
+        Number P = R * D of coefficients.
+    n_columns : int
+        Number D of columns.
+    is_dense : bool, default=True
+        Whether the features are dense. "auto" decides on these four.
 
     Raises
     ------
@@ -103,7 +123,11 @@ def resolve(name: str | type[torch.optim.Optimizer], n_rows: int, n_coef: int) -
     """
     if name == "auto":
         is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
-        name = "newton-cholesky" if is_small else "lbfgs"
+        is_short = n_rows <= CG_MAX_ROWS * n_columns and n_rows * n_columns <= CG_MAX_ENTRIES
+        if is_small:
+            name = "newton-cholesky"
+        else:
+            name = "newton-cg" if is_short or not is_dense else "lbfgs"
     return SOLVERS[name] if isinstance(name, str) else _solver_of(name)
 
 

@@ -3,19 +3,22 @@
 from torchlogreg.optim.choice import SampledCurvature
 from torchlogreg.optim.minimise import Solution, minimise
 from torchlogreg.optim.newton import Newton
-from torchlogreg.optim.optimizers import LBFGS, FullBatchOptimizer, NewtonCholesky
+from torchlogreg.optim.optimizers import LBFGS, FullBatchOptimizer, NewtonCG, NewtonCholesky
 from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stages import Stages, Subsample
+from torchlogreg.optim.truncated_newton import TruncatedNewton
 
 __all__ = [
     "LBFGS",
     "FullBatchOptimizer",
     "Newton",
+    "NewtonCG",
     "NewtonCholesky",
     "QuasiNewton",
     "SampledCurvature",
     "Solution",
     "Stages",
     "Subsample",
+    "TruncatedNewton",
     "minimise",
 ]

@@ -16,6 +16,7 @@ from torchlogreg.optim.minimise import Run
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stopping import Standing
+from torchlogreg.optim.truncated_newton import TruncatedNewton
 from torchlogreg.problem.objective import Objective
 
 
@@ -230,6 +231,20 @@ class NewtonCholesky(FullBatchOptimizer):
     """
 
     algorithm_class = Newton
+
+
+class NewtonCG(FullBatchOptimizer):
+    """:class:`~torchlogreg.optim.truncated_newton.TruncatedNewton` as an optimizer of torch.
+
+    Parameters
+    ----------
+    params, lr, tol, check_every, stages
+        As in :class:`FullBatchOptimizer`.
+    max_inner : int, default=200
+        Most steps of conjugate gradients in an iteration.
+    """
+
+    algorithm_class = TruncatedNewton
 
 
 class LBFGS(FullBatchOptimizer):

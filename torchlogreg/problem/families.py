@@ -45,6 +45,9 @@ class Family(Protocol):
         No exponential is computed again, and nothing else is kept in memory for it.
         """
 
+    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+        """Weighted Hessian of each row times eta (B, R, n)."""
+
     def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
         """Diagonal (B, R, n) of each row's weighted R x R Hessian in eta."""
 
@@ -95,6 +98,10 @@ class Bernoulli:
         r"""Variance :math:`w q (1 - q)`, with the size :math:`w q` of the residual."""
         wrong = residual.abs()
         return wrong.addcmul_(residual, residual * inverse(weight), value=-1)
+
+    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+        """Each row's Hessian is a number."""
+        return curvature * eta
 
     def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
@@ -152,6 +159,12 @@ class Categorical:
         r"""The weighted probabilities :math:`w p`, which are the residual :math:`+ w e_y`."""
         index = targets.expand(*residual.shape[:-2], 1, -1)
         return residual.scatter_add(-2, index, weight.expand_as(index))
+
+    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+        r"""Product :math:`w (p \circ \eta - p p^\top \eta)`."""
+        product = curvature * eta
+        total = product.sum(-2, keepdim=True).mul_(inverse_weight)
+        return product.addcmul_(curvature, total, value=-1)
 
     def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
         r"""Diagonal :math:`w p (1 - p)`."""

@@ -122,6 +122,23 @@ class Objective(RowSums):
         (total,) = self.rows.sum(part, point.residual)
         return total
 
+    def curvature(self, point: Point) -> list[Tensor]:
+        """Curvatures (B, R, n) of the rows, which determine the Hessian, block by block."""
+        return [
+            self.family.curvature(residual, block.targets, block.wide_weight)
+            for block, residual in zip(self.rows, point.residual, strict=True)
+        ]
+
+    def hessian_product(self, curvature: list[Tensor], v: Tensor) -> Tensor:
+        """Hessian, penalty included, times v (B, R, D): X is read twice."""
+
+        def part(block: RowBlock, curvature: Tensor) -> tuple[Tensor]:
+            weighted = self.family.multiply(curvature, block.predictor(v), block.inverse_weight)
+            return (block.adjoint(weighted),)
+
+        (product,) = self.rows.sum(part, curvature)
+        return product.addcmul_(self.ridge, v)
+
     def row_curvature(self, point: Point) -> list[Tensor]:
         """Diagonals (B, R, n) of the rows' weighted Hessians in eta, block by block.
 

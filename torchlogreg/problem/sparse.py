@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.products import linear_predictor
+from torchlogreg.problem.products import linear_predictor, multiply_sparse
 from torchlogreg.problem.rows import RowBlock
 
 
@@ -57,9 +57,9 @@ class SparseBlock(RowBlock):
         if self.centre is None:
             return squares
         mean, total = self.centre.location.to(weight.dtype), weight.sum(-1, keepdim=True)
-        sums = self._transpose @ weight.T
+        sums = multiply_sparse(self._transpose, weight)
         raw = squares[:, :-1]
-        moved = raw - 2 * mean * sums.T + mean.square() * total
+        moved = raw - 2 * mean * sums + mean.square() * total
         moved = torch.maximum(moved, torch.finfo(weight.dtype).eps * raw)
         return torch.cat([moved, squares[:, -1:]], dim=-1)
 
@@ -77,7 +77,11 @@ class SparseBlock(RowBlock):
         yield self.to(dtype)
 
     def _multiply(self, transpose: Tensor, thin: Tensor) -> Tensor:
-        return self._with_intercept((transpose @ thin.T).T, thin).contiguous()
+        product = thin.new_empty(len(thin), self.n_columns)
+        multiply_sparse(transpose, thin, product[:, : self.X.shape[1]])
+        if self.has_intercept:
+            torch.sum(thin, -1, out=product[:, -1])
+        return product
 
 
 def _squared(matrix: Tensor) -> Tensor:
