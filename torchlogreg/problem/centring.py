@@ -46,23 +46,23 @@ class Centre:
         """Turn inner coefficients into outer ones."""
         return self._move_intercept(coef, -1)
 
-    def inner_gradient(self, grad: Tensor) -> Tensor:
-        """Turn a gradient in outer coefficients into that in inner ones."""
-        return self._move_weights(grad, -1)
+    def outer_intercept(self, coef: Tensor) -> Tensor:
+        """Intercepts (B, R) of the outer coefficients, from inner ones."""
+        return self._intercept(coef, -1)
 
     def outer_gradient(self, grad: Tensor) -> Tensor:
         """Turn a gradient in inner coefficients into that in outer ones."""
-        return self._move_weights(grad, 1)
+        weights, intercept = grad[..., :-1], grad[..., -1:]
+        moved = torch.addcmul(weights, intercept, self.location.to(grad.dtype))
+        return torch.cat([moved, intercept], dim=-1)
 
     def _move_intercept(self, coef: Tensor, sign: int) -> Tensor:
-        weights, intercept = coef[..., :-1], coef[..., -1]
-        moved = torch.add(intercept, weights @ self.location.to(coef.dtype), alpha=sign)
-        return torch.cat([weights, moved.unsqueeze(-1)], dim=-1)
+        moved = self._intercept(coef, sign).unsqueeze(-1)
+        return torch.cat([coef[..., :-1], moved], dim=-1)
 
-    def _move_weights(self, grad: Tensor, sign: int) -> Tensor:
-        weights, intercept = grad[..., :-1], grad[..., -1:]
-        moved = torch.add(weights, intercept * self.location.to(grad.dtype), alpha=sign)
-        return torch.cat([moved, intercept], dim=-1)
+    def _intercept(self, coef: Tensor, sign: int) -> Tensor:
+        weights, intercept = coef[..., :-1], coef[..., -1]
+        return torch.add(intercept, weights @ self.location.to(coef.dtype), alpha=sign)
 
 
 def centre_of(rows: Callable[[int], Tensor]) -> Centre | None:

@@ -55,7 +55,7 @@ class DenseBlock(RowBlock):
         if self.is_plain:
             return coef @ self.columns
         if is_multipliable(self.X, coef.dtype):
-            return linear_predictor(self.X, self._outer(coef))
+            return self._predictor(coef)
         thin = coef.flatten(0, 1)
         eta = thin.new_empty(len(thin), self.n_rows)
         for rows in self.chunks(self.X.shape[1]):
@@ -68,8 +68,7 @@ class DenseBlock(RowBlock):
             return residual @ self.X
         thin = residual.flatten(0, 1)
         if is_multipliable(self.X, residual.dtype):
-            product = self._with_intercept(multiply_transposed(thin, self.X.T), thin)
-            return self._inner_gradient(product.view(*residual.shape[:-1], -1))
+            return self._gradient(multiply_transposed(thin, self.X.T), residual)
         product = thin.new_zeros(len(thin), self.X.shape[1])
         for rows in self.chunks(self.X.shape[1]):
             product += multiply_transposed(thin[:, rows], self._centred(self.X[rows]).T)

@@ -87,18 +87,15 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     return thin @ large.T
 
 
-def multiply_sparse(matrix: Tensor, thin: Tensor, out: Tensor | None = None) -> Tensor:
-    """Multiply (R, k) by the transpose of a CSR matrix (m, k): (R, m), or into part of ``out``.
+def multiply_sparse(matrix: Tensor, thin: Tensor) -> Tensor:
+    """Multiply (R, k) by the transpose of a CSR matrix (m, k): (R, m) in contiguous memory.
 
     A few rows go one by one: a product with a single column takes a quarter of the time of one with
     a matrix of one column (848,000 entries: 0.5 instead of 2.0 ms).
     """
-    out = thin.new_empty(len(thin), len(matrix)) if out is None else out
     if len(thin) <= SINGLE_PRODUCTS:
-        for product, row in zip(out, thin, strict=True):
-            product.copy_(matrix.mv(row))
-        return out
-    return out.copy_((matrix @ thin.T).T)
+        return torch.stack([matrix.mv(row) for row in thin])
+    return (matrix @ thin.T).T.contiguous()
 
 
 def is_multipliable(large: Tensor, dtype: torch.dtype) -> bool:

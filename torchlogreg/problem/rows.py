@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torchlogreg.problem.centring import Centre
 from torchlogreg.problem.families import inverse
-from torchlogreg.problem.products import CHUNK_ENTRIES, chunks
+from torchlogreg.problem.products import CHUNK_ENTRIES, chunks, linear_predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +153,26 @@ class RowBlock(ABC):
         """Return a copy with other values for some of the fields."""
         return replace(self, **changes)
 
-    def _outer(self, coef: Tensor) -> Tensor:
-        """Coefficients for X as it is, from those of centred columns."""
-        return coef if self.centre is None else self.centre.outer(coef)
+    def _predictor(self, coef: Tensor) -> Tensor:
+        """Linear predictor (B, R, n) from X as it is."""
+        if self.centre is None:
+            return linear_predictor(self.X, coef)
+        intercept = self.centre.outer_intercept(coef)
+        return linear_predictor(self.X, coef[..., :-1]).add_(intercept.unsqueeze(-1))
 
-    def _inner_gradient(self, grad: Tensor) -> Tensor:
-        """Gradient in the coefficients of centred columns, from that for X as it is."""
-        return grad if self.centre is None else self.centre.inner_gradient(grad)
+    def _gradient(self, products: Tensor, residual: Tensor) -> Tensor:
+        """Gradient (B, R, D) from products (B R, d) of the residual (B, R, n) with X as it is."""
+        if not self.has_intercept:
+            return products.view(*residual.shape[:-1], -1)
+        gradient = products.new_empty(len(products), products.shape[1] + 1)
+        total = residual.sum(-1).view(-1, 1)
+        gradient[:, -1:] = total
+        if self.centre is None:
+            gradient[:, :-1] = products
+        else:
+            location = self.centre.location.to(products.dtype)
+            torch.addcmul(products, total, location, value=-1, out=gradient[:, :-1])
+        return gradient.view(*residual.shape[:-1], -1)
 
     def _centred(self, X: Tensor) -> Tensor:
         """Some rows of X, dense, less the centre: subtracted in the wider of both dtypes."""

@@ -40,12 +40,11 @@ class SparseBlock(RowBlock):
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
-        return linear_predictor(self.X, self._outer(coef))
+        return self._predictor(coef)
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times the columns: (B, R, n) to (B, R, D)."""
-        product = self._multiply(self._transpose, residual.flatten(0, 1))
-        return self._inner_gradient(product.view(*residual.shape[:-1], -1))
+        return self._gradient(multiply_sparse(self._transpose, residual.flatten(0, 1)), residual)
 
     def squares(self, weight: Tensor) -> Tensor:
         r"""Weights (R, n) times the squares of the columns, shape (R, D).
@@ -77,11 +76,7 @@ class SparseBlock(RowBlock):
         yield self.to(dtype)
 
     def _multiply(self, transpose: Tensor, thin: Tensor) -> Tensor:
-        product = thin.new_empty(len(thin), self.n_columns)
-        multiply_sparse(transpose, thin, product[:, : self.X.shape[1]])
-        if self.has_intercept:
-            torch.sum(thin, -1, out=product[:, -1])
-        return product
+        return self._with_intercept(multiply_sparse(transpose, thin), thin)
 
 
 def _squared(matrix: Tensor) -> Tensor:
