@@ -63,7 +63,7 @@ def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
         moments = weight.new_zeros(block.n_columns, block.n_columns)
         for some in chunks(len(weight), block.n_columns, block.chunk_entries):
             columns = block.design(some if index is None else index[some])
-            add_lower_(moments, columns * weight[some], columns.T)
+            add_lower_(moments, columns * weight[some], columns)
         return (moments,)
 
     places = [None] * len(rows) if index is None else rows.locate(index)

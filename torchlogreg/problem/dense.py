@@ -77,18 +77,31 @@ class DenseBlock(RowBlock):
     def squares(self, weight: Tensor) -> Tensor:
         """Weights (R, n) times the squares of the columns, shape (R, D)."""
         total = weight.new_zeros(len(weight), self.X.shape[1])
-        for rows in self.chunks(self.X.shape[1]):
-            total += multiply_transposed(weight[:, rows], self._centred(self.X[rows]).square().T)
+        for rows, squared in self._squared():
+            total += multiply_transposed(weight[:, rows], squared.T)
         return self._with_intercept(total, weight)
 
     def square_norms(self, scale: Tensor) -> Tensor:
         """Squares of each row's entries times a scale, summed: (R, D) to (R, n)."""
         n_features = self.X.shape[1]
         norms = scale.new_empty(len(scale), self.n_rows)
-        for rows in self.chunks(n_features):
-            X = self._centred(self.X[rows]).square()
-            norms[:, rows] = multiply_transposed(scale[:, :n_features], X)
+        for rows, squared in self._squared():
+            norms[:, rows] = multiply_transposed(scale[:, :n_features], squared)
         return norms.add_(scale[:, n_features:].sum(1, keepdim=True))
+
+    def _squared(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield some rows, and the squares of their entries, in a buffer that is used again."""
+        n_features = self.X.shape[1]
+        chunks = list(self.chunks(n_features))
+        buffer = self.weight.new_empty(chunks[0].stop, n_features)
+        for rows in chunks:
+            squared = buffer[: rows.stop - rows.start]
+            if self.centre is None:
+                squared.copy_(self.X[rows])
+            else:  # subtracted in the wider of both dtypes
+                wide = torch.promote_types(self.X.dtype, self.weight.dtype)
+                torch.sub(self.X[rows], self.centre.location.to(wide), out=squared)
+            yield rows, squared.square_()
 
     def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
         block = self.to(dtype)
