@@ -109,9 +109,9 @@ def measure_epochs(options, output):
 
 
 def measure_solvers(options, output):
-    """Time of both exact solvers on data of all shapes."""
+    """Time of the exact solvers on data of all shapes."""
     records = solver_choice(options.C)
-    keys = ["dataset", "n", "n_coef", "solver", "is_auto", "seconds", "iterations"]
+    keys = ["dataset", "n", "n_coef", "solver", "threads", "is_auto", "seconds", "iterations"]
     print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
     return records
 

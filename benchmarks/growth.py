@@ -1,11 +1,7 @@
-"""How the time of a fit grows with rows, columns and classes."""
+"""How the time of a fit grows with rows, columns and classes, next to the fastest peer."""
 
-import statistics
-
-from benchmarks.competitors import COMPETITORS
 from benchmarks.datasets.synthetic import clusters
-from benchmarks.judge import objective
-from benchmarks.runner import timed_fits
+from benchmarks.runner import fastest_as_good, run
 
 BASE = {"n": 20_000, "d": 64, "n_classes": 5}
 SCALES = {
@@ -15,29 +11,14 @@ SCALES = {
 }
 
 
-def growth(competitors, C=1.0):
-    """Vary one size at a time; return one record a size and competitor.
-
-    The competitors must be installed: there is no use in half a comparison.
-    """
+def growth(C=1.0):
+    """Vary one size at a time; return our record of each size and that of the fastest peer."""
     records = []
     for size, values in SCALES.items():
         for value in values:
             shape = {**BASE, size: value}
-            data = clusters(**shape)
-            for competitor in competitors:
-                fit = COMPETITORS[competitor]
-                timed_fits(fit, data, C)
-                solution, _ = timed_fits(fit, data, C)
-                times = [timed_fits(fit, data, C)[1] for _ in range(3)]
-                records.append(
-                    {
-                        **shape,
-                        "varied": size,
-                        "competitor": competitor,
-                        "seconds": statistics.median(times),
-                        "objective": objective(*solution[:2], data.X_train, data.y_train, C),
-                        "iterations": solution[2],
-                    }
-                )
+            every = run(f"{size}={value}", clusters(**shape), C)
+            for record in (every[0], fastest_as_good(every)):
+                if record is not None:
+                    records.append({**shape, "varied": size, **record})
     return records

@@ -72,6 +72,12 @@ def is_as_good(record, reference):
     return record["objective"] <= (1 + AS_GOOD) * reference["objective"]
 
 
+def fastest_as_good(records):
+    """Return the record of the fastest peer whose objective is as good as ours, which is first."""
+    rivals = [r for r in records[1:] if "seconds" in r and is_as_good(r, records[0])]
+    return min(rivals, key=lambda record: record["seconds"], default=None)
+
+
 def _first_fit(peer, data, C, limit):
     """Fit and judge; again, warm, if it was short."""
     with peer.threads():

@@ -1,7 +1,7 @@
 """What the documentation shows: ``python -m benchmarks.suite`` measures it anew.
 
     python -m benchmarks.suite             # everything: the better part of an hour
-    python -m benchmarks.suite mnist raw   # a choice
+    python -m benchmarks.suite mnist small # a choice
 
 Every entry of :data:`SUITE` is a run of ``python -m benchmarks``, in a process of its own, whose
 JSON goes to ``published/<name>.json``. ``make docs`` makes the benchmark page from these files.
@@ -11,33 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.competitors import STANDARD
-
 PUBLISHED = Path(__file__).parent / "published"
 
-FEW = ["torchlogreg", "sklearn", "sklearn max_iter=1000"]
-"""Competitors where all of them would take too long."""
-
 SUITE = {
-    "mnist": (
-        *("table", "--datasets", "mnist"),
-        *("--competitors", *FEW, "intelex max_iter=1000", "torch.optim.LBFGS"),
-    ),
-    "mnist_float64": (*("table", "--datasets", "mnist_float64"), *("--competitors", *FEW)),
-    "mnist_tight": (
-        *("table", "--datasets", "mnist"),
-        *("--competitors", "torchlogreg", "sklearn tol=1e-6"),
-    ),
+    "mnist": ("table", "--datasets", "mnist"),
+    "mnist_float64": ("table", "--datasets", "mnist_float64"),
     "small": ("table", "--datasets", "iris", "wine", "breast_cancer", "digits"),
-    "raw": (
-        *("table", "--datasets", "wine_raw", "breast_cancer_raw"),
-        *("--competitors", *STANDARD, "sklearn max_iter=10000"),
-    ),
+    "raw": ("table", "--datasets", "wine_raw", "breast_cancer_raw"),
     "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
-    "probe": (
-        *("table", "--datasets", "probe"),
-        *("--competitors", *FEW, "intelex max_iter=1000", "torch.optim.LBFGS"),
-    ),
+    "probe": ("table", "--datasets", "probe"),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "growth": ("growth",),
     "curves": (

@@ -25,7 +25,7 @@ from torchlogreg.data.validation import feature_blocks
 from torchlogreg.problem.families import family_of
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
-over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+over_solvers = pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs"])
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_dtype_of_the_model_follows_the_features(given, fitted):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "newton-cg"])
 @pytest.mark.parametrize("is_small", [True, False])
 def test_low_precision_tensors_are_data_like_any_other(dtype, solver, is_small):
     n_times = 1 if is_small else 150  # small matrices are copied
@@ -262,7 +262,7 @@ def test_rounding_does_not_add_up_along_the_gauge(solver):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs"])
 def test_columns_of_any_scale(solver, dtype):
     """A time stamp next to indicators, as data bases have them."""
     rng = np.random.default_rng(0)
@@ -468,7 +468,7 @@ def test_overflow_is_an_error_not_a_model():
         TorchLogisticRegression().fit(X_IRIS * 1e200, Y_IRIS)
 
 
-@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs", "sgd"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs", "sgd"])
 def test_autocast_does_not_reach_the_solver(solver):
     X = X_IRIS.astype(np.float32)
     params = {"solver": solver, "tol": 1e-4 if solver != "sgd" else None}

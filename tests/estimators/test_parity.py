@@ -136,7 +136,7 @@ def test_lbfgs_finds_scikit_learns_minimiser_without_penalty(name, variant):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs"])
 @pytest.mark.parametrize("name", DATA)
 def test_without_a_minimiser_the_objective_is_as_low_as_scikit_learns(name, solver):
     """These data are separable, in part or wholly: at C=inf only the infimum exists."""
@@ -147,7 +147,7 @@ def test_without_a_minimiser_the_objective_is_as_low_as_scikit_learns(name, solv
     assert np.isfinite(model.coef_).all()
 
 
-@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs"])
 @pytest.mark.parametrize("name", ["wine", "breast cancer", "digits"])
 def test_separable_data_without_penalty_is_reported(name, solver):
     X, y = DATA[name]()
@@ -210,7 +210,7 @@ def test_the_suboptimality_is_right_to_an_order_of_magnitude(name):
     assert gap <= 30 * model.suboptimality_ + 1e-10
 
 
-@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "newton-cg", "lbfgs"])
 @pytest.mark.parametrize("name", DATA)
 def test_weights_are_repetitions(name, solver):
     """Weights 0, 1 and 2 against dropping, keeping and repeating rows: 1e-7."""

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 from sklearn.datasets import load_digits
 
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.estimators.solvers import (
+    CG_MAX_ENTRIES,
+    CG_MAX_ROWS,
     NEWTON_MAX_COEF,
     NEWTON_MAX_WORK,
     QUEUED_ITERATIONS,
@@ -17,16 +20,19 @@ from torchlogreg.estimators.solvers import (
 
 def test_names_are_their_keys():
     assert all(name == solver.name for name, solver in SOLVERS.items())
-    assert all(resolve(name, 10**9, 10**9).name == name for name in SOLVERS)
+    assert all(resolve(name, 10**9, 10**9, 10**9).name == name for name in SOLVERS)
 
 
 @pytest.mark.parametrize(
     ("n_rows", "n_features", "n_classes", "expected"),
     [
         (30, NEWTON_MAX_COEF - 1, 2, "newton-cholesky"),
-        (30, NEWTON_MAX_COEF, 2, "lbfgs"),
+        (30, NEWTON_MAX_COEF, 2, "newton-cg"),
+        (CG_MAX_ROWS * (NEWTON_MAX_COEF + 1), NEWTON_MAX_COEF, 2, "newton-cg"),
+        (CG_MAX_ROWS * (NEWTON_MAX_COEF + 1) + 1, NEWTON_MAX_COEF, 2, "lbfgs"),
+        (100, CG_MAX_ENTRIES // 100, 2, "lbfgs"),
         (30, NEWTON_MAX_COEF // 3 - 1, 3, "newton-cholesky"),
-        (30, NEWTON_MAX_COEF // 3, 3, "lbfgs"),
+        (30, NEWTON_MAX_COEF // 3, 3, "newton-cg"),
         (int(NEWTON_MAX_WORK) // 100, 9, 2, "newton-cholesky"),
         (int(NEWTON_MAX_WORK) // 100 + 1, 9, 2, "lbfgs"),
     ],
@@ -35,6 +41,11 @@ def test_auto_goes_by_the_cost_of_a_hessian(n_rows, n_features, n_classes, expec
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n_rows, n_features)), np.arange(n_rows) % n_classes
     assert TorchLogisticRegression(tol=0.1).fit(X, y).solver_ == expected
+
+
+def test_auto_takes_conjugate_gradients_for_sparse_data():
+    X, y = sparse.random_array((2_000, 400), density=0.01, rng=0), np.arange(2_000) % 2
+    assert TorchLogisticRegression(tol=0.1).fit(X.tocsr(), y).solver_ == "newton-cg"
 
 
 def test_docstring_states_the_thresholds():

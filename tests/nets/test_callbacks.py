@@ -25,12 +25,13 @@ from torchlogreg.callbacks import Checkpoint
 X, Y = load_digits(return_X_y=True)
 X = X / 16
 
-SOLVERS = ["lbfgs", "newton-cholesky", "sgd", "adam"]
+EXACT = ("lbfgs", "newton-cg", "newton-cholesky")
+SOLVERS = [*EXACT, "sgd", "adam"]
 over_solvers = pytest.mark.parametrize("solver", SOLVERS)
 
 
 def estimator(solver, max_iter=6, **kwargs):
-    tol = 1e-14 if solver in ("lbfgs", "newton-cholesky") else None
+    tol = 1e-14 if solver in EXACT else None
     return TorchLogisticRegression(solver=solver, tol=tol, max_iter=max_iter, **kwargs)
 
 
@@ -43,7 +44,7 @@ def test_epoch_scoring_sees_the_accuracy_of_the_solver(solver):
     model = estimator(solver, callbacks=[scoring], batch_size=len(X)).fit(X, Y)
     accuracy = model.history_[:, "accuracy"]
     assert len(accuracy) == 6
-    if solver in ("lbfgs", "newton-cholesky"):
+    if solver in EXACT:
         assert accuracy[-1] == pytest.approx(model.score(X, Y))
     else:  # before the last step
         assert accuracy[-1] == pytest.approx(model.score(X, Y), abs=0.05)
@@ -175,7 +176,7 @@ def test_a_finished_fit_is_left_alone_and_a_schedule_goes_on(solver, first, tmp_
     def schedule():
         return LRScheduler("LambdaLR", lr_lambda=lambda epoch: 1 / (1 + epoch / 3))
 
-    if solver in ("lbfgs", "newton-cholesky"):
+    if solver in EXACT:
         schedule = Callback
     whole = fit(10, schedule())
     for max_iter in (5, 10, 10):

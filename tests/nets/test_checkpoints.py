@@ -23,7 +23,7 @@ from torchlogreg.data.fingerprint import Fingerprint
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)  # sums of columns are rounding noise
 
-over_solvers = pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "adam"])
+over_solvers = pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "newton-cg", "adam"])
 
 
 def fit(path, X=X, y=Y, *, sample_weight=None, **params):
@@ -64,7 +64,7 @@ OTHERS = {
 @over_solvers
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_fit_is_refused(path, solver, name):
-    if name == "a seed" and solver == "newton-cholesky":
+    if name == "a seed" and solver in ("newton-cg", "newton-cholesky"):
         return  # which draws nothing: it is the same fit
     fit(path, solver=solver)
     with pytest.raises(ValueError, match=r"holds (a fit of other data or|the parameters)"):
@@ -268,7 +268,7 @@ def test_the_umask_is_heeded(path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "newton-cg"])
 def test_a_finished_fit_goes_on_to_a_tighter_tol(path, solver):
     far = X + 1e3
     first = fit(path, far, max_iter=100, tol=1e-2, solver=solver)

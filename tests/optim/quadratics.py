@@ -1,6 +1,7 @@
 """Quadratic functions, as far as an optimizer knows objectives: beyond logistic regression."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -53,6 +54,14 @@ class Quadratic:
 
     def hessian(self, point):
         return self.hessian_.clone()
+
+    rows = SimpleNamespace(n_rows=0, n_columns=1)
+
+    def curvature(self, point):
+        return []
+
+    def hessian_product(self, curvature, v):
+        return (self.hessian_ @ v.mT).mT
 
     def fix_gauge(self, coef):
         return coef

@@ -9,10 +9,18 @@ from torch.testing import assert_close
 
 from tests.optim.quadratics import QUADRATICS, ExactDiagonal, quadratic
 from tests.problems import seven_problems
-from torchlogreg.optim import Newton, QuasiNewton, SampledCurvature, Stages, minimise
+from torchlogreg.optim import (
+    Newton,
+    QuasiNewton,
+    SampledCurvature,
+    Stages,
+    TruncatedNewton,
+    minimise,
+)
 
 SOLVERS = {
     "newton": Newton(stages=None),
+    "newton-cg": TruncatedNewton(stages=None),
     "lbfgs": QuasiNewton(stages=None, subsample=None),
     "preconditioned": QuasiNewton(stages=None, subsample=None, preconditioner=ExactDiagonal()),
 }
@@ -107,6 +115,7 @@ class Evaluations:
 
 LOGISTIC_SOLVERS = {
     "newton": Newton(),
+    "newton-cg": TruncatedNewton(),
     "lbfgs": QuasiNewton(),
     "preconditioned": QuasiNewton(preconditioner=SampledCurvature()),
     "newton in stages": Newton(stages=Stages(large_entries=0)),
@@ -127,13 +136,13 @@ def test_each_of_seven_problems_stops_at_its_own_iteration(name, n_classes):
     for b in range(7):
         alone = minimise(objective.take([b]), start[[b]], algorithm, 1000)
         assert_close(together.coef[b], alone.coef[0], rtol=0, atol=1e-8)
-        if name == "newton":
+        if name in ("newton", "newton-cg"):
             assert together.n_iter[b] == alone.n_iter[0]
         elif name == "preconditioned":  # rounding changes the path
             assert together.n_iter[b] == pytest.approx(alone.n_iter[0], rel=0.25, abs=1)
 
 
-@pytest.mark.parametrize("name", ["newton", "lbfgs", "preconditioned"])
+@pytest.mark.parametrize("name", ["newton", "newton-cg", "lbfgs", "preconditioned"])
 def test_problems_that_are_done_leave_the_batch(name):
     objective, start = seven_problems(3)
     counted = Evaluations(objective)

@@ -164,8 +164,8 @@ class Pairs(Curvature):
         ``change_solved`` is :meth:`initial_solve` of the change.
         """
         if self.slots.shape[1] != most:
-            last = (known[:, -most:] for known in (self.steps, self.differences))
-            pairs = self.refilled(*last, step.shape, most).evolved(scale=self.scale)
+            S, Y = self.steps[:, -most:], self.differences[:, -most:]
+            pairs = self.refilled(S, Y, step.shape, most).evolved(scale=self.scale)
             return pairs.add(step, change, change_solved, most)
         slot, n = self.count % most, min(self.count + 1, most)
         own = self.slots[:, slot].copy_(torch.stack([step, change_solved], 1).flatten(2))
@@ -214,7 +214,7 @@ class Pairs(Curvature):
     def completed(self, g: Tensor, g_solved: Tensor) -> Tensor:
         """A step s with H s = g, from what :meth:`initial_solve` makes of g."""
         scale, n = self.scale, len(self)
-        step = g_solved * self._scale_like(g)
+        step: Tensor = g_solved * self._scale_like(g)
         if not n:
             return step
         products = self._multiplied(g, n)
@@ -291,7 +291,8 @@ class Pairs(Curvature):
 
     def _initial_multiply(self, v: Tensor) -> Tensor:
         product = v if self.initial is None else self._where_trusted(self.initial.multiply(v), v)
-        return product / self._scale_like(v)
+        scaled: Tensor = product / self._scale_like(v)
+        return scaled
 
     def _as_small(self, tensor: Tensor) -> Small:
         return _small(tensor, self.is_attended)
@@ -317,8 +318,8 @@ def _small(tensor: Tensor, is_attended: bool) -> Small:
 
 
 def _like(array: Small, tensor: Tensor) -> Tensor:
-    array = array if isinstance(array, Tensor) else torch.from_numpy(array)
-    return array.to(tensor)
+    whole: Tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
+    return whole.to(tensor)
 
 
 def _where(mask: Small, new: Any, old: Any) -> Small:

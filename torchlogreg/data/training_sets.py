@@ -155,17 +155,26 @@ class ArrayRows(TrainingSet):
         self.index = index
         self.n_rows, self.n_features = X.shape
         is_dense = X.layout is torch.strided
-        parts: Iterable[tuple[Tensor, ...]] = [(X, targets, weight)]
-        if is_dense and block_size is not None and block_size < self.n_rows:
-            split = (X.split(block_size), targets.split(block_size), weight.split(block_size, -1))
-            parts = zip(*split, strict=True)
+        size = block_size if block_size is not None and is_dense else max(self.n_rows, 1)
         kind = DenseBlock if is_dense else SparseBlock
-        blocks = [kind(*part, fit_intercept, chunk_entries=chunk_entries) for part in parts]
+        blocks = [
+            kind(*part, fit_intercept, chunk_entries=chunk_entries)
+            for part in self._split(X, targets, weight, size)
+        ]
         self.rows = Rows(tuple(blocks))
         centre = centre_of(lambda n: self.sample(n).X) if is_centred and fit_intercept else None
         self.rows = Rows(
             tuple(self._prepared(block, centre, small_entries) for block in blocks), centre
         )
+
+    @staticmethod
+    def _split(
+        X: Tensor, targets: Tensor, weight: Tensor, size: int
+    ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """Return the rows, some at a time."""
+        if size >= len(targets):
+            return [(X, targets, weight)]
+        return zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
 
     def _prepared(self, block: RowBlock, centre: Centre | None, most_entries: int) -> RowBlock:
         """Centre and round a block; as a copy with a column of ones if it is small and dense."""

@@ -53,20 +53,24 @@ class TorchLogisticRegression(StreamEstimator):
     class_weight : dict or "balanced", default=None
         Weights of the classes, ``{label: weight}``; "balanced" gives all classes the same
         total weight.
-    solver : {"auto", "lbfgs", "newton-cholesky", "sgd", "adam", "adamw"} or type, default="auto"
+    solver : {"auto", "lbfgs", "newton-cholesky", "newton-cg", "sgd", "adam", "adamw"} or type, \
+            default="auto"
         - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
+        - "newton-cg" takes Newton's steps by conjugate gradients and forms no Hessian. Best for
+          sparse data, and where there are few rows.
         - "lbfgs" reads the data twice per iteration. It is preconditioned with Hessians of
           sampled rows, so that a few dozen iterations do even where columns are correlated or
           of different scales. Large float64 data is read in float32 until that no longer pays.
         - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
           times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows.
-          Otherwise it takes "lbfgs".
+          Otherwise it takes "newton-cg" for sparse data, and for dense data with up to 4 rows
+          per column and up to a million entries; else "lbfgs".
         - "sgd", "adam" and "adamw" read mini-batches, and so does any class of ``torch.optim``
           that takes dense parameters of any shape and needs no closure. How close they come to
           the minimiser depends on how their learning rate decays.
     max_iter : int, default=None
         Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
-        for "lbfgs", 100 for "newton-cholesky", 200 for mini-batches).
+        for "lbfgs", 100 for "newton-cholesky", 200 for the others).
     warm_start : bool, default=False
         Whether ``fit`` starts at the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
@@ -149,7 +153,7 @@ class TorchLogisticRegression(StreamEstimator):
     References
     ----------
     .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Springer 2006, Algorithms 3.3
-       (Newton), 7.4 and 7.5 (L-BFGS). The preconditioner is described in the user guide.
+       (Newton), 7.1 (Newton-CG), 7.4 and 7.5 (L-BFGS). The preconditioner is described in the user guide.
     .. [2] Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed.,
        Springer 2009, Section 4.4 (the model).
 

@@ -63,7 +63,8 @@ def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
     (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
     n_outputs = family_of(n_classes).n_outputs(n_classes)
     if solver.forms_hessian:
-        return float(n_rows) * (n_outputs * (n_features + estimator.fit_intercept)) ** 2
+        n_coef = n_outputs * (n_features + int(estimator.fit_intercept))
+        return float(n_rows) * n_coef**2
     is_dense = data.X.layout is torch.strided
     n_entries = data.X.numel() if is_dense else data.X.values().numel()
     part = 1.0 if solver.is_exact else min(batch_size_of(estimator) / n_rows, 1.0)

@@ -273,7 +273,7 @@ def _norms(state: State[M]) -> Tensor:
 
     Columns far from zero make a difference there, and cost digits before.
     """
-    norms = torch.linalg.vector_norm(state.point.grad, math.inf, (-2, -1))
+    norms: Tensor = torch.linalg.vector_norm(state.point.grad, math.inf, (-2, -1))
     was_checked = [standing.checked_norm < math.inf for standing in state.standings]
     if not any(was_checked):
         return norms

@@ -18,6 +18,9 @@ from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
+MOST_FORCING = 0.5
+"""Largest part of the residual that the equations may leave."""
+
 
 @dataclass(frozen=True, eq=False)
 class TruncatedNewtonMemory(Memory):
@@ -29,12 +32,20 @@ class TruncatedNewtonMemory(Memory):
     known: Tensor | None = None
     """The direction."""
 
-    first_norm: float | None = None
-    """Largest gradient norm before the first iteration."""
+    first_norms: np.ndarray | None = None
+    """Gradient norm (B,) of each problem before the first iteration."""
 
     def to(self, dtype: torch.dtype) -> TruncatedNewtonMemory:
         """Return it for an objective of another dtype."""
         return self.evolved(known_at=None)
+
+    def stored(self, problems: list[int], n_problems: int) -> dict[str, Any]:
+        """Return what is needed to go on after a break; zeros for problems that have left."""
+        if self.first_norms is None:
+            return {}
+        norms = torch.zeros(n_problems, dtype=torch.float64, device="cpu")
+        norms[problems] = torch.from_numpy(self.first_norms)
+        return {"first_norms": norms}
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,9 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     def restored(
         self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True
     ) -> TruncatedNewtonMemory:
-        """Return an empty memory."""
-        return TruncatedNewtonMemory()
+        """Return the memory that was stored; an empty one for an empty mapping."""
+        norms = stored.get("first_norms")
+        return TruncatedNewtonMemory(first_norms=None if norms is None else norms.numpy(force=True))
 
     def direction(
         self, objective: Objective, point: Point, memory: TruncatedNewtonMemory, norm: float
@@ -83,21 +95,31 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         """Solve H p = -g, about."""
         if memory.known_at is point and memory.known is not None:
             return memory.known, memory
-        first_norm = memory.first_norm or norm
-        forcing = min(0.5, math.sqrt(norm / first_norm)) if 0 < norm < math.inf else 0.5
-        forcing = max(forcing, min(0.5, 0.1 * self.stopping.goal / norm) if norm > 0 else 0.5)
-        direction = self._solved(objective, point, forcing)
-        return direction, TruncatedNewtonMemory(point, direction, first_norm)
+        norms = np.array(torch.linalg.vector_norm(point.grad, math.inf, (-2, -1)).tolist())
+        first = norms if memory.first_norms is None else memory.first_norms
+        direction = self._solved(objective, point, self._forcing(norms, first))
+        return direction, TruncatedNewtonMemory(point, direction, first)
 
     def gap(
         self, objective: Objective, point: Point, memory: TruncatedNewtonMemory
     ) -> tuple[Tensor, TruncatedNewtonMemory]:
         """Half the decrease that the quadratic model promises along its step."""
-        norm = float(point.grad.abs().max())
-        direction, memory = self.direction(objective, point, memory, norm)
+        direction, memory = self.direction(objective, point, memory, math.nan)
         return -0.5 * (point.grad * direction).sum((-2, -1)), memory
 
-    def _solved(self, objective: Objective, point: Point, forcing: float) -> Tensor:
+    def _forcing(self, norms: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Part (B,) of the residual that may be left.
+
+        It shrinks with the gradient, for convergence faster than linear, but not below what the
+        goal asks for.
+        """
+        safe = np.where(norms > 0, norms, 1)
+        shrinking = np.sqrt(safe / np.where(first > 0, first, 1))
+        enough = 0.1 * self.stopping.goal / safe
+        forcing: np.ndarray = np.fmin(np.maximum(shrinking, enough), MOST_FORCING)
+        return forcing
+
+    def _solved(self, objective: Objective, point: Point, forcing: np.ndarray) -> Tensor:
         """Solve H p = -g for every problem, up to a part of the residual's norm."""
         curvature = objective.curvature(point)
         preconditioner: Curvature | None = None

@@ -32,7 +32,8 @@ def threads_for(work: float, device: torch.device) -> AbstractContextManager[Any
     """
     if work > ALONE or device.type != "cpu":
         return nullcontext()
-    return _openmp().limit(limits=1)
+    alone: AbstractContextManager[Any] = _openmp().limit(limits=1)
+    return alone
 
 
 @cache
