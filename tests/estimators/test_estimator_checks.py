@@ -14,7 +14,7 @@ from torchlogreg import TorchLogisticRegression
 ESTIMATORS = [
     TorchLogisticRegression(),
     TorchLogisticRegression(solver="lbfgs"),
-    TorchLogisticRegression(solver="newton-cg"),
+    TorchLogisticRegression(solver="newton-cg", tol=1e-10),
     TorchLogisticRegression(solver="newton-cholesky"),
     TorchLogisticRegression(solver="sgd"),
     TorchLogisticRegression(solver="adam", lr=0.1),

@@ -24,6 +24,7 @@ class Quadratic:
     """A minimiser, shape (B, 1, P)."""
 
     is_attended: bool = True
+    is_exact = False
 
     @property
     def dtype(self):

@@ -42,7 +42,7 @@ class TorchLogisticRegression(StreamEstimator):
         Exact solvers: a fit has converged when the largest absolute entry of the gradient of the
         mean penalised loss f is at most ``tol``. (f is the objective divided by C times the sum of
         the row weights.) The fit continues until the estimated excess of f over its minimum is at
-        most ``tol / 10`` times the larger of f and 0.01. f is then usually as low as with
+        most ``tol / 100`` times the larger of f and 0.01. f is then usually as low as with
         scikit-learn's default solver.
 
         Mini-batch solvers: training ends when ``n_iter_no_change`` epochs in a row have not
@@ -53,8 +53,7 @@ class TorchLogisticRegression(StreamEstimator):
     class_weight : dict or "balanced", default=None
         Weights of the classes, ``{label: weight}``; "balanced" gives all classes the same
         total weight.
-    solver : {"auto", "lbfgs", "newton-cholesky", "newton-cg", "sgd", "adam", "adamw"} or type, \
-            default="auto"
+    solver : str or type, default="auto"
         - "newton-cholesky" forms the Hessian and factorises it. Best for few coefficients.
         - "newton-cg" takes Newton's steps by conjugate gradients and forms no Hessian. Best for
           sparse data, and where there are few rows.
@@ -153,7 +152,8 @@ class TorchLogisticRegression(StreamEstimator):
     References
     ----------
     .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., Springer 2006, Algorithms 3.3
-       (Newton), 7.1 (Newton-CG), 7.4 and 7.5 (L-BFGS). The preconditioner is described in the user guide.
+       (Newton), 7.1 (Newton-CG), 7.4 and 7.5 (L-BFGS). The preconditioner is described in the user
+       guide.
     .. [2] Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed.,
        Springer 2009, Section 4.4 (the model).
 

@@ -59,12 +59,10 @@ class Newton(Algorithm[NewtonMemory]):
     def stopping(self) -> Stopping:
         """The rule by which problems are judged.
 
-        One iteration more squares the error; many of other methods stop well below tol by chance.
         An iteration on a stand-in that gains less than these lacks the digits for its Hessian.
         """
         return Stopping(
             self.tol,
-            margin=0.02,
             patience=10,
             stage_patience=2,
             stage_gain=0.1,

@@ -128,13 +128,8 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
 
     @cached_property
     def stopping(self) -> Stopping:
-        """The rule by which problems are judged.
-
-        With an initial matrix all directions converge alike: when the largest entries of the
-        gradient are at tol, the rest is not as far below it as in plain L-BFGS, and the objective
-        is higher.
-        """
-        return Stopping(self.tol, margin=0.2)
+        """The rule by which problems are judged."""
+        return Stopping(self.tol)
 
     def restored(
         self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True

@@ -66,16 +66,20 @@ class Stopping:
     r"""The rule by which problems are judged.
 
     A problem is solved when the largest absolute entry of its gradient is at most ``margin`` times
-    ``tol``, and the estimate of :math:`f - f^*` at most ``tol / 10`` times the larger of f and
-    0.01. It is stalled when it has made no progress for ``patience`` iterations: neither a lower
-    objective nor a smaller gradient norm than ever.
+    ``tol``, and the estimate of :math:`f - f^*` at most ``excess`` times ``tol`` times the larger
+    of f and 0.01: two solvers that meet the same ``tol`` then agree in f to six digits. It is
+    stalled when it has made no progress for ``patience`` iterations: neither a lower objective nor
+    a smaller gradient norm than ever.
     """
 
     tol: float
     """Largest gradient norm with which a problem has converged."""
 
-    margin: float = 1.0
+    margin: float = 0.5
     """The part of ``tol`` that the gradient norm goes below before the problem is solved."""
+
+    excess: float = 0.01
+    """The same for the estimate of f - f*, in units of f, or of 0.01 if that is more."""
 
     patience: int = 100
     """Iterations without progress after which a problem counts as stalled."""
@@ -129,7 +133,7 @@ class Stopping:
             n_left = self.stage_patience if is_stand_in else self.patience
         if norm <= self.tol:
             n_left = min(n_left, self.stage_patience)
-        is_solved = norm <= self.goal and not gap > 0.1 * self.tol * max(abs(value), 0.01)
+        is_solved = norm <= self.goal and not gap > self.excess * self.tol * max(abs(value), 0.01)
         return Standing(
             standing.n_iter + n_made,
             value,

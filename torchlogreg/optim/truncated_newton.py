@@ -80,7 +80,7 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     @cached_property
     def stopping(self) -> Stopping:
         """The rule by which problems are judged."""
-        return Stopping(self.tol, margin=0.5, patience=10, stage_patience=2)
+        return Stopping(self.tol, patience=10, stage_patience=2)
 
     def restored(
         self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True

@@ -80,6 +80,11 @@ class Objective(RowSums):
         """Diagonal (B, 1, D) that the penalty adds to the Hessian for every output."""
         return self.penalty.l2
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is computed in float64, in the user's own coefficients."""
+        return self.rows.centre is None and self.dtype == double(self.penalty.l2.device)
+
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: X is read twice."""
         return self._complete(coef, [block.predictor(coef) for block in self.rows])
