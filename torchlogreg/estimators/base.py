@@ -22,6 +22,7 @@ from torchlogreg.estimators.prediction import LogisticClassifierMixin
 from torchlogreg.estimators.solvers import Solver, resolve
 from torchlogreg.nets import EpochHistory, LogisticNet
 from torchlogreg.problem.families import family_of
+from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -92,7 +93,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         valid_set: TrainingSet | None = None,
     ) -> Self:
         """Train, and write the results once."""
-        with torch.autocast(rows.device.type, enabled=False):
+        with full_precision(rows.device):
             net = training.make_net(self, solver, rows, len(labels), valid_set)
             if self.warm_start and hasattr(self, "coef_"):
                 net.start_at(self._starting_coef(labels, rows))

@@ -21,7 +21,8 @@ from torchlogreg.data.validation import (
 )
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import LogisticModule, module_class
-from torchlogreg.problem.products import linear_predictor
+from torchlogreg.problem.products import full_precision, linear_predictor
+from torchlogreg.problem.threads import threads_for
 
 
 class LogisticClassifierMixin(ClassifierMixin):
@@ -165,12 +166,13 @@ class LogisticClassifierMixin(ClassifierMixin):
         coef = self._coef(X.device if is_tensor else _device_of(self.coef_))
         family = family_of(len(self.classes_))
         outputs = []
-        for X_block in feature_blocks(X, coef.shape[0]):
-            features = as_tensor(X_block, coef.device)
-            dtype = torch.promote_types(features.dtype, coef.dtype)
-            with torch.autocast(coef.device.type, enabled=False):
+        work = float(X.shape[0]) * coef.numel()
+        with threads_for(work, coef.device), full_precision(coef.device):
+            for X_block in feature_blocks(X, coef.shape[0]):
+                features = as_tensor(X_block, coef.device)
+                dtype = torch.promote_types(features.dtype, coef.dtype)
                 eta = linear_predictor(features.to(dtype), coef.to(dtype))
-            outputs.append(output(family, eta))
+                outputs.append(output(family, eta))
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return outgoing(joined.mT.contiguous() if joined.ndim == 2 else joined, is_tensor)
 

@@ -17,6 +17,8 @@ from torchlogreg.estimators import training
 from torchlogreg.estimators.base import Decorator, LogisticEstimator, checks_parameters
 from torchlogreg.estimators.solvers import takes_batches
 from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.problem.products import full_precision
+from torchlogreg.problem.threads import threads_for
 
 
 def _takes_batches(estimator: StreamEstimator) -> bool:
@@ -112,7 +114,8 @@ class StreamEstimator(LogisticEstimator):
                 f"The sum of the weights seen so far, sample_weight included, is {weight_seen}. "
                 "Divide all weights by a constant, and multiply C by it."
             )
-        with torch.autocast(rows.device.type, enabled=False):
+        work = training.work(self, data, solver)
+        with threads_for(work, rows.device), full_precision(rows.device):
             net = None if is_first else training.net_to_go_on(self, solver)
             if net is None:
                 net = training.make_net(self, solver, rows, len(self.classes_))

@@ -7,7 +7,9 @@ thin matrix times the transpose of a large one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +30,13 @@ def chunks(n_rows: int, entries_per_row: int, most_entries: int = CHUNK_ENTRIES)
     size = max(most_entries // max(entries_per_row, 1), 1)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which torch does not round what is multiplied, whatever was asked for."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ scheduler whenever a thread of the team is not running.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,8 +19,9 @@ ALONE = 2e6
 """Most multiplications of a step that a single thread makes."""
 
 
-def threads_for(work: float, device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context in which the calling thread computes alone if the work is small.
+@contextmanager
+def threads_for(work: float, device: torch.device) -> Iterator[None]:
+    """Let the calling thread compute alone if the work is small.
 
     Nothing global changes: the limit of OpenMP is that of the calling thread.
 
@@ -30,13 +32,23 @@ def threads_for(work: float, device: torch.device) -> AbstractContextManager[Any
     device : torch.device
         Where it is computed; threads are for the CPU only.
     """
-    if work > ALONE or device.type != "cpu":
-        return nullcontext()
-    alone: AbstractContextManager[Any] = _openmp().limit(limits=1)
-    return alone
+    libraries = _openmp() if work <= ALONE and device.type == "cpu" else []
+    before = [library.num_threads for library in libraries]
+    for library in libraries:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, n_threads in zip(libraries, before, strict=True):
+            library.set_num_threads(n_threads)
 
 
 @cache
-def _openmp() -> ThreadpoolController:
-    """Return the OpenMP libraries of this process. To find them takes milliseconds, once."""
-    return ThreadpoolController().select(user_api="openmp")
+def _openmp() -> list[Any]:
+    """Return the OpenMP libraries of this process. To find them takes milliseconds, once.
+
+    The context manager of threadpoolctl takes ten times as long as these calls.
+    """
+    controller = ThreadpoolController().select(user_api="openmp")
+    libraries: list[Any] = controller.lib_controllers
+    return libraries
