@@ -19,6 +19,10 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
 
+SMALL_BYTES = 1e7
+"""Memory that is always there: whether it is need not be asked."""
+
+
 def memory_of(device: torch.device) -> float:
     """Return the memory of a device in bytes: all of it on a CPU, what is free on a GPU.
 
@@ -95,7 +99,10 @@ class Newton(Algorithm[NewtonMemory]):
         """Form the Hessian; refuse before that if it does not fit with its factor."""
         (B, R, D), device = point.coef.shape, point.coef.device
         P = R * D
-        n_bytes, available = 3 * B * P**2 * point.coef.element_size(), memory_of(device)
+        n_bytes = 3 * B * P**2 * point.coef.element_size()
+        if n_bytes < SMALL_BYTES:
+            return Dense(objective.hessian(point))
+        available = memory_of(device)
         shortage = (
             f"solver='newton-cholesky' needs {n_bytes / 1e9:.1f} GB for the Hessian of {P} "
             f"coefficients, a copy and its factor; {device} has {available / 1e9:.1f} GB. Use "
