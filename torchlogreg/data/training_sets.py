@@ -182,7 +182,8 @@ class ArrayRows(TrainingSet):
             block = block.centred_on(centre)
         rows = block.to(self.dtype)
         if block.has_intercept and block.is_dense and block.n_entries <= most_entries:
-            X = block.X.new_empty(block.n_rows, block.n_columns, dtype=self.dtype)
+            # Column by column: all products with it are faster, the Hessian's by half.
+            X = block.X.new_empty(block.n_columns, block.n_rows, dtype=self.dtype).T
             X[:, -1] = 1
             if centre is None:
                 X[:, :-1] = block.X

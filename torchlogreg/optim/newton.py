@@ -18,7 +18,6 @@ from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
-
 SMALL_BYTES = 1e7
 """Memory that is always there: whether it is need not be asked."""
 

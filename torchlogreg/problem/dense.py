@@ -21,10 +21,6 @@ PIECE_ENTRIES = 2**20
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""
 
 
-TINY_ENTRIES = 2**16
-"""Most entries of X of which a transposed copy is made: calls are what costs there."""
-
-
 @dataclass(frozen=True, eq=False)
 class DenseBlock(RowBlock):
     """Rows of a dense matrix.
@@ -35,11 +31,6 @@ class DenseBlock(RowBlock):
     """
 
     @cached_property
-    def columns(self) -> Tensor:
-        """Xᵀ, in contiguous memory if it is tiny."""
-        return self.X.T.contiguous() if self.n_entries <= TINY_ENTRIES else self.X.T
-
-    @cached_property
     def is_plain(self) -> bool:
         """Whether X is all that there is to multiply by, and has no faster kernel than torch's."""
         is_complete = self.centre is None and not self.has_intercept
@@ -48,12 +39,12 @@ class DenseBlock(RowBlock):
 
     def design(self, rows: slice | Tensor | None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
-        return self.columns if rows is None and self.is_plain else super().design(rows)
+        return self.X.T if rows is None and self.is_plain else super().design(rows)
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
         if self.is_plain:
-            return coef @ self.columns
+            return coef @ self.X.T
         if is_multipliable(self.X, coef.dtype):
             return self._predictor(coef)
         thin = coef.flatten(0, 1)
