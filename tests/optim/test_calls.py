@@ -1,0 +1,85 @@
+"""What an iteration costs in calls: small fits are calls, not arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.optim.quadratics import ExactDiagonal
+from tests.problems import Problem
+from torchlogreg.curvature import Diagonal, Pairs
+from torchlogreg.optim import Newton, QuasiNewton, SampledCurvature
+from torchlogreg.optim.minimise import Run
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operations that reach torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "n_classes", "most"),
+    [
+        (Newton(), 2, 55),
+        (Newton(), 3, 65),
+        (QuasiNewton(), 3, 100),
+        (QuasiNewton(preconditioner=SampledCurvature(), subsample=None), 3, 100),
+    ],
+    ids=["newton, two classes", "newton", "lbfgs", "preconditioned"],
+)
+def test_an_iteration_makes_few_calls(algorithm, n_classes, most):
+    """The median over a few: a line search may make a second trial, of a dozen calls."""
+    problem = Problem(n_classes, 1, n_rows=200)
+    run = Run(problem.objective(), torch.zeros_like(problem.coef()), replace(algorithm, tol=1e-12))
+    counts = []
+    with torch.inference_mode():
+        for _ in range(7):
+            with Calls() as mode:
+                run.step(algorithm)
+            counts.append(mode.count)
+    assert sorted(counts)[3] <= most
+
+
+def test_the_initial_matrix_is_applied_once_per_iteration(monkeypatch):
+    n_solved, solve = [], Diagonal.solve
+
+    def counted(self, g):
+        n_solved.append(1)
+        return solve(self, g)
+
+    problem = Problem(3, 1, n_rows=200)
+    algorithm = QuasiNewton(tol=1e-12, preconditioner=ExactOfObjective(), subsample=None)
+    run = Run(problem.objective(), torch.zeros_like(problem.coef()), algorithm)
+    run.step(algorithm)  # in which it is built
+    monkeypatch.setattr(Diagonal, "solve", counted)
+    for n_iter in range(1, 6):
+        run.step(algorithm)
+        assert len(n_solved) == n_iter
+
+
+class ExactOfObjective(ExactDiagonal):
+    """The diagonal of a logistic objective, and nothing better."""
+
+    def __call__(self, objective, point, generator, *, quality):
+        return Diagonal.at(objective, point)
+
+
+def test_pairs_are_written_where_the_oldest_were():
+    generator = torch.Generator().manual_seed(0)
+    pairs = Pairs.none(torch.zeros(1, 2, 3, dtype=torch.float64))
+    for n in range(9):
+        step = torch.randn(1, 2, 3, dtype=torch.float64, generator=generator)
+        added = pairs.add(step, 2 * step, 2 * step, 4)
+        if n > 0:
+            assert added.slots.data_ptr() == pairs.slots.data_ptr()
+            assert added.changes.data_ptr() == pairs.changes.data_ptr()
+        pairs = added
+    assert len(pairs) == 4
