@@ -13,6 +13,7 @@ from benchmarks.curves import curves, plot
 from benchmarks.datasets import DATASETS
 from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
+from benchmarks.load import load
 from benchmarks.memory import peak_memory
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
@@ -108,6 +109,14 @@ def measure_epochs(options, output):
     return records
 
 
+def measure_load(options, output):
+    """Time of a fit beside other programs."""
+    records = _for_each_dataset(options, lambda name: load(name, DATASETS[name](), options.C))
+    keys = ["dataset", "neighbour", "competitor", "seconds", "times_quiet"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
 def measure_solvers(options, output):
     """Time of the exact solvers on data of all shapes."""
     records = solver_choice(options.C)
@@ -131,6 +140,7 @@ PARTS = {
     "memory": measure_memory,
     "growth": measure_growth,
     "epochs": measure_epochs,
+    "load": measure_load,
     "solvers": measure_solvers,
     "stream": measure_stream,
 }

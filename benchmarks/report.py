@@ -131,17 +131,18 @@ def comparison(tablefmt):
 
 
 def solver_table(records):
-    """Table of both exact solvers, with the iterations in brackets and the choice of "auto"."""
-    rows = {}
+    """Table of the exact solvers, with the iterations in brackets and the choice of "auto"."""
+    columns, rows = {}, {}
     for r in records:
-        row = rows.setdefault(r["dataset"], [r["dataset"], f"{r['n']:,}", r["n_coef"]])
-        if len(row) == 3:
-            row.append(f"{r['n'] * r['n_coef'] ** 2:.0e}")
+        shape = {"data": r["dataset"], "n": f"{r['n']:,}", "P": f"{r['n_coef']:,}"}
+        row = rows.setdefault(r["dataset"], {**shape, "n P²": f"{r['n'] * r['n_coef'] ** 2:.0e}"})
         mark = "**" if r["is_auto"] else ""
-        row.append(f"{mark}{1e3 * r['seconds']:,.1f}{mark} ({r['iterations']})")
-    solvers = [f'"{name}"' for name in dict.fromkeys(record["solver"] for record in records)]
-    headers = ["data", "n", "P", "n P²", *solvers]
-    return tabulate(rows.values(), headers, tablefmt="rst", disable_numparse=True)
+        threads = {1: ", 1 thread", "all": ", all threads"}.get(r.get("threads"), "")
+        column = columns.setdefault((r["solver"], threads), f'"{r["solver"]}"{threads}')
+        row[column] = f"{mark}{1e3 * r['seconds']:,.1f}{mark} ({r['iterations']})"
+    headers = ["data", "n", "P", "n P²", *columns.values()]
+    cells = [[row.get(header, "") for header in headers] for row in rows.values()]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
 
 
 def environment_line(environment):
