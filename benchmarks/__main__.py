@@ -66,6 +66,7 @@ def _one_table(name, C):
             floatfmt=("", ".2f", ".2f", ".1e", "", ".4f"),
         )
     )
+    print(f"Ours is {records[0]['above_lowest']:.1e} above the lowest objective of all.")
     left_out = {r["competitor"]: r["left_out"] for r in records if "left_out" in r}
     print("Left out:", "; ".join(f"{name} ({why})" for name, why in left_out.items()), flush=True)
     return records

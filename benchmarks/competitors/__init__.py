@@ -13,8 +13,8 @@ from benchmarks.competitors.peer import Peer
 TOLERANCES = (1e-4, 2e-5, 1e-6)
 """The default tolerance of all competitors, and tighter ones."""
 
-SOLVERS = ("newton-cholesky", "newton-cg", "lbfgs", "saga")
-"""scikit-learn's solvers of our objective. liblinear's penalises the intercept, sag is saga."""
+SOLVERS = ("newton-cholesky", "newton-cg", "lbfgs", "sag", "saga")
+"""scikit-learn's solvers of our objective. liblinear's penalises the intercept."""
 
 PEERS = [
     Peer(f"{name} tol={tol:g}", fit, {"tol": tol}, n_threads)

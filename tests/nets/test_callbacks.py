@@ -291,3 +291,16 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         estimator("adam", callbacks=[Checkpoint(path)]).fit(X[:, :5], Y)
     with pytest.raises(ValueError, match="every=0 must be at least 1"):
         estimator("adam", callbacks=[Checkpoint(path, every=0)]).fit(X, Y)
+
+
+def test_callbacks_may_differentiate_and_change_what_they_are_given():
+    class Meddling(Callback):
+        def on_batch_end(self, net, y_pred=None, **kwargs):
+            weight = torch.ones_like(y_pred, requires_grad=True)
+            (y_pred * weight).sum().backward()
+            y_pred.clamp_(-1, 1)
+
+    expected = TorchLogisticRegression(solver="lbfgs").fit(X, Y)
+    model = TorchLogisticRegression(solver="lbfgs", callbacks=[Meddling()]).fit(X, Y)
+    assert np.array_equal(model.coef_, expected.coef_)
+    assert model.n_iter_ == expected.n_iter_

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from tests.problems import Problem, over_cases, seven_problems
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.nets.base import PenalizedLoss
-from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature
+from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature, Stages
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.penalties import Penalty
 from torchlogreg.problem.rows import Rows
@@ -322,3 +322,51 @@ def test_one_parameter_only(optimizer_class):
 def test_history_size_is_positive():
     with pytest.raises(ValueError, match="history_size=0"):
         LBFGS([torch.nn.Parameter(torch.zeros(1, 1, 2))], history_size=0)
+
+
+def test_a_queue_goes_through_a_stage_in_float32():
+    problem = Problem(3, 1, n_rows=200)
+    param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
+    optimizer = queued([param], tol=1e-8, stages=Stages(large_entries=0))
+    objective = problem.objective()
+    for _ in range(100):
+        optimizer.step(objective)
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # a break
+        if optimizer.is_finished:
+            break
+    for _ in range(100):
+        optimizer.step(objective)
+        if optimizer.is_finished:
+            break
+    assert optimizer.is_converged
+
+
+@over_optimizers
+def test_the_state_is_a_copy_that_torch_can_work_with(optimizer_class):
+    """Nobody writes to it later, and it is not the parameter itself."""
+    problem = Problem(3, 1, n_rows=200)
+    param = torch.nn.Parameter(0.1 * problem.coef())
+    optimizer = optimizer_class([param], tol=1e-12)
+    objective = problem.objective()
+    start = param.detach().clone()
+    for _ in range(3):
+        optimizer.step(objective)
+    before = copy.deepcopy(optimizer.state[param])
+    if "anchor" in before:
+        assert_close(before["anchor"], objective.fix_gauge(start))
+    for _ in range(3):
+        optimizer.iterate(objective)
+    for name, value in before.items():
+        now = optimizer.state[param][name]
+        assert torch.equal(now, value) if isinstance(value, torch.Tensor) else now == value
+        assert not isinstance(value, torch.Tensor) or not now.is_inference()
+
+
+def test_a_start_far_away_is_checked():
+    """Linear predictors that were large once have rounding errors of that size."""
+    problem = Problem(3, 1, n_rows=200)
+    far = 1e8 * problem.coef()
+    optimizer, coef = minimise(problem, NewtonCholesky, coef=far, max_steps=60)
+    objective = problem.objective()
+    norm = objective.optimality(objective.recheck(coef)).max().item()
+    assert optimizer.standings[0].optimality == pytest.approx(norm, rel=1e-3, abs=1e-15)

@@ -61,7 +61,7 @@ def test_fits_choose_by_their_size(monkeypatch):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100, 4)), np.arange(100) % 3
     for solver, work in (
-        ("newton-cholesky", 100 * 15**2),
+        ("newton-cholesky", 100 * 15**2 + 15**3 / 3),
         ("lbfgs", 2 * 100 * 4 * 3),
         ("sgd", 2 * 100 * 4 * 3),
     ):
@@ -88,3 +88,16 @@ def test_many_threads_fit_at_the_same_time_as_one_does():
     assert all(np.array_equal(coef, expected) for coef in found)
     assert torch.get_num_threads() == before
     assert all(library.num_threads == before for library in threads._openmp())
+
+
+def test_a_thread_that_has_used_torch_for_nothing_else_computes_alone():
+    seen = []
+
+    def look():
+        with threads_for(0, CPU):
+            seen.append(torch.get_num_threads())
+
+    other = threading.Thread(target=look)
+    other.start()
+    other.join()
+    assert seen == [1]

@@ -47,6 +47,10 @@ class Products(Batched):
         self.middle[:, slot] = self.middle[:, :, slot] = middle
         self.curvature[:, slot] = own
 
+    def to(self, dtype: torch.dtype) -> Products:
+        """Return the same tensors in another dtype."""
+        return Products(*(part.to(dtype) for part in vars(self).values()))
+
     def weights(self, steps_g: Small, changes_g: Small, scale: Small, n: int) -> Small:
         """Weights (B, n, 2) of every s and H y in the solution, from S g and Y H g (B, n)."""
         inverse = self.inverse[:, :n, :n]
@@ -258,7 +262,10 @@ class Pairs(Curvature):
 
     def to(self, dtype: torch.dtype) -> Pairs:
         """Return the same pairs in another dtype; the initial matrix keeps its own."""
-        return self.evolved(slots=self.slots.to(dtype), changes=self.changes.to(dtype))
+        parts: dict[str, Any] = {"slots": self.slots.to(dtype), "changes": self.changes.to(dtype)}
+        if not self.is_attended:  # otherwise small arrays have a dtype of their own
+            parts |= {"products": self.products.to(dtype), "scale": self.scale.to(dtype)}
+        return self.evolved(**parts)
 
     def _multiplied(self, v: Tensor, n: int) -> Small:
         """Products (B, n, 2) of v, (B, P) or (B, R, D), with steps and H y of the first slots."""

@@ -58,17 +58,27 @@ def from_arrays(
     return all_rows(estimator, data, index=train.to(device)), valid_set
 
 
+MATRIX_PRICE = 10
+"""Iterations for which a matrix of the preconditioner serves, at least."""
+
+
 def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
-    """Return the multiplications of an iteration, or of a mini-batch: about, and at least."""
+    """Return the multiplications of an iteration, or of a mini-batch: about.
+
+    For L-BFGS, also those of a D x D matrix that its preconditioner is made of, if that is more.
+    """
     (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
     n_outputs = family_of(n_classes).n_outputs(n_classes)
     if solver.forms_hessian:
         n_coef = n_outputs * (n_features + int(estimator.fit_intercept))
-        return float(n_rows) * n_coef**2
+        return float(n_rows) * n_coef**2 + n_coef**3 / 3
     is_dense = data.X.layout is torch.strided
     n_entries = data.X.numel() if is_dense else data.X.values().numel()
     part = 1.0 if solver.is_exact else min(batch_size_of(estimator) / n_rows, 1.0)
-    return 2.0 * n_entries * n_outputs * part
+    products = 2.0 * n_entries * n_outputs * part
+    if "preconditioner" not in solver.options or not is_dense:
+        return products
+    return max(products, n_rows * n_features**2 / MATRIX_PRICE)
 
 
 def all_rows(estimator: Any, data: TrainingData, **options: Any) -> ArrayRows:

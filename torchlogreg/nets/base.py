@@ -240,7 +240,7 @@ class LogisticNet(skorch.NeuralNet):
         """Logits (n, R) for the callbacks; None without these, or for many problems."""
         if not self.callbacks_ or len(point.coef) > 1:
             return None
-        return joined(point.eta)[0].mT
+        return joined(point.eta)[0].mT.clone()  # callbacks may change it, and differentiate
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, K) of the classes."""

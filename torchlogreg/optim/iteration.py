@@ -74,6 +74,10 @@ class State(Batched, Generic[M]):
     first_trial: Tensor | None = None
     """First trial of the next line search, where nobody waits for its result."""
 
+    is_near: bool = False
+    """Whether the stage began without coefficients, or where another stage had ended: linear
+    predictors were never large."""
+
     queue: list[Look] = field(default_factory=list)
     """What nobody has looked at; empty when problems leave."""
 
@@ -132,6 +136,7 @@ def begin(
         tuple(standing.afresh() for standing in standings),
         stage_start=point if len(stages) > 1 else None,
         length=torch.zeros_like(point.grad[:, 0, 0]) if before is None else before.length,
+        is_near=before is not None or not bool(start.any()),
     )
     state, _ = _judged(state, algorithm, n_made=0)
     overflows = not all(math.isfinite(standing.value) for standing in state.standings)
@@ -311,7 +316,8 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     """
     standings, stopping = list(state.standings), algorithm.stopping
     done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
-    if state.objective.is_exact and all(_is_as_good_as_new(standings[place]) for place in done):
+    is_exact = state.objective.is_exact and state.is_near
+    if is_exact and all(_is_as_good_as_new(standings[place]) for place in done):
         for place in done:
             standing = standings[place]
             standings[place] = replace(standing, is_checked=True, checked_norm=standing.optimality)

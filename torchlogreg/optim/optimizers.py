@@ -153,7 +153,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             stored = dict(self.state[param])
             run = Run(
                 closure,
-                param.detach(),
+                param.detach().clone(),
                 algorithm,
                 n_stages=stored.pop("n_stages", None),
                 stored=stored,
@@ -170,7 +170,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         if run is None or self._source is None:
             return
         stored = run.state.memory.stored(run.problems, len(param))
-        self.state[param] = {"n_stages": len(run.state.stages), **stored}
+        # Later iterations write to their own tensors, which also know nothing of autograd.
+        copies = {k: v.clone() if isinstance(v, Tensor) else v for k, v in stored.items()}
+        self.state[param] = {"n_stages": len(run.state.stages), **copies}
         param.copy_(run.coef)
         grad = run.state.objective.outer_gradient(run.state.point.grad).to(param.dtype)
         if len(run.problems) < len(param):

@@ -138,7 +138,8 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         rest = {name: value for name, value in stored.items() if name not in ("S", "Y", "scale")}
         pairs = Pairs.none(coef, is_attended=is_attended)
         if "S" in stored:
-            scale = stored["scale"].numpy(force=True) if is_attended else stored["scale"]
+            scale = stored["scale"]
+            scale = scale.numpy(force=True) if is_attended else scale.to(coef.dtype)
             pairs = pairs.refilled(stored["S"], stored["Y"], coef.shape, self.history_size)
             pairs = pairs.evolved(scale=scale)
         return QuasiNewtonMemory(pairs, **rest)

@@ -33,7 +33,7 @@ def chunks(n_rows: int, entries_per_row: int, most_entries: int = CHUNK_ENTRIES)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context in which torch does not round what is multiplied, whatever was asked for."""
+    """Return a context in which autocast does not round what is multiplied."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

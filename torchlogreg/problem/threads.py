@@ -32,6 +32,7 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
     device : torch.device
         Where it is computed; threads are for the CPU only.
     """
+    torch.get_num_threads()  # with which torch settles the number of a new thread, once
     libraries = _openmp() if work <= ALONE and device.type == "cpu" else []
     before = [library.num_threads for library in libraries]
     for library in libraries:
