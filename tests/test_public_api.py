@@ -41,9 +41,9 @@ def test_version_comes_from_one_place():
 
 
 def test_hard_dependencies_are_few():
-    """Tqdm comes with skorch."""
+    """Tqdm comes with skorch, threadpoolctl with scikit-learn."""
     names = [re.match(r"[\w-]+", text)[0] for text in requires("torchlogreg") if ";" not in text]
-    assert sorted(names) == ["numpy", "scikit-learn", "skorch", "torch", "tqdm"]
+    assert sorted(names) == ["numpy", "scikit-learn", "skorch", "threadpoolctl", "torch", "tqdm"]
 
 
 @pytest.mark.parametrize("module", MODULES)
