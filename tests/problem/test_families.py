@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from torchlogreg.problem.families import Bernoulli, Categorical
+from torchlogreg.problem.families import Bernoulli, Categorical, inverse
 
 EXTREME = [-1e4, -700.0, -30.0, 0.0, 30.0, 700.0, 1e4]
 
@@ -63,7 +63,7 @@ def test_curvature_follows_from_the_weighted_residual(family, n_classes):
     targets = family.encode(torch.arange(30) % n_classes, torch.float64)
     loss, residual = family.evaluate(eta, targets, weight)
     assert_close(loss, (family.losses(eta, targets) * weight[:, 0]).sum(-1))
-    curvature = family.curvature(residual, targets, weight)
+    curvature = family.curvature(residual, targets, weight, -inverse(weight))
     rows = []
     for i in range(30):
 

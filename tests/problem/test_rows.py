@@ -94,7 +94,7 @@ def test_the_centre_is_the_median_of_the_columns_that_lie_far_from_zero(sparse):
     X[::7, 2] = 0
     X[:, 3] = -5
     X[3, 1] = 1e12  # one outlier does not move it
-    centre = centre_of(lambda n: X[::5].to_sparse_csr() if sparse else X[:: 500 // n])
+    centre = centre_of(X[::5].to_sparse_csr() if sparse else X[::5])
     assert centre.location[0] == centre.location[2] == 0
     assert centre.location[1] == X[::5, 1].median()
     assert centre.location[3] == -5
@@ -103,7 +103,7 @@ def test_the_centre_is_the_median_of_the_columns_that_lie_far_from_zero(sparse):
 @pytest.mark.parametrize("sparse", [False, True])
 def test_columns_around_zero_are_left_where_they_are(sparse):
     X = torch.randn(501, 4)
-    assert centre_of(lambda n: X.to_sparse_csr() if sparse else X[:: 500 // n]) is None
+    assert centre_of(X.to_sparse_csr() if sparse else X[::5]) is None
 
 
 def test_weights_are_scaled_before_they_are_added():

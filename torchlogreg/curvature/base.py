@@ -66,4 +66,6 @@ def with_ridge(matrices: Tensor, ridge: Tensor | None) -> Tensor:
 
 def solved(curvature: Curvature, g: Tensor) -> Tensor:
     """Solve in the precision of a curvature that was built in another one than that of g."""
+    if curvature.dtype == g.dtype:
+        return curvature.solve(g)
     return curvature.solve(g.to(curvature.dtype)).to(g.dtype)

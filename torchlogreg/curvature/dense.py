@@ -33,10 +33,10 @@ class Dense(Curvature):
     def factor(self) -> Tensor:
         """Cholesky factor of the matrix; not a number if it has none, whatever is added."""
         matrix = self.matrix.clone()
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         if self.ridge is not None:
-            diagonal = matrix.diagonal(dim1=-2, dim2=-1)
             diagonal.unflatten(-1, (-1, self.ridge.shape[-1])).add_(self.ridge)
-        return damped_cholesky_(matrix)
+        return damped_cholesky_(matrix, diagonal)
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g; not a number if the matrix has no factor."""

@@ -59,7 +59,7 @@ class Kronecker(Curvature):
             some = slice(None) if index is None else index
             residual = joined([part[b : b + 1] for part in point.residual])[..., some]
             before = row_weight[b : b + 1, :, some]
-            rows = family.curvature(residual, targets[some], before)
+            rows = family.curvature(residual, targets[some], before, -inverse(before))
             trace = family.curvature_diagonal(rows, before).sum(1, keepdim=True)
             factor = weight * inverse(torch.maximum(trace, LEAST_CURVATURE * before))
             outputs[b] = family.summed_hessian(rows * factor, before * factor)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
@@ -39,8 +41,8 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     matrix.diagonal().copy_(exact)
 
 
-def damped_cholesky_(matrices: Tensor) -> Tensor:
-    """Factorise positive semi-definite matrices (..., D, D) in place.
+def damped_cholesky_(matrices: Tensor, diagonal: Tensor | None = None) -> Tensor:
+    """Factorise positive semi-definite matrices (..., D, D) in place; ``diagonal`` is a view.
 
     A multiple of the diagonal of the size of the rounding errors is added, and raised for each
     matrix until it is positive definite. Where the diagonal is 0, the matrix has a column of zeros,
@@ -51,12 +53,13 @@ def damped_cholesky_(matrices: Tensor) -> Tensor:
     factor : Tensor of shape (..., D, D)
         Lower Cholesky factors; not a number where no multiple of up to ten has helped.
     """
-    diagonal = matrices.diagonal(dim1=-2, dim2=-1)
+    if diagonal is None:
+        diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     damping = torch.finfo(matrices.dtype).eps * matrices.shape[-1]
-    diagonal *= 1 + damping
+    diagonal.mul_(1 + damping)
     factor: Tensor
-    factor, info = torch.linalg.cholesky_ex(matrices)
-    if not info.any():
+    with suppress(torch.linalg.LinAlgError):
+        factor = torch.linalg.cholesky(matrices)
         return factor
     tiny = torch.finfo(matrices.dtype).tiny
     diagonal += (diagonal <= tiny) * (diagonal.amax(-1, keepdim=True) + tiny)

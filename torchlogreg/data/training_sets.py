@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from torchlogreg.data.fingerprint import Fingerprint
-from torchlogreg.problem.centring import Centre, centre_of, double
+from torchlogreg.problem.centring import MANY, Centre, centre_of, double
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty, make_penalty
@@ -60,9 +60,10 @@ class TrainingSet(Dataset[Any]):
         ``C``, scikit-learn's, is a number, or one for each of B problems.
         """
         C = torch.as_tensor(C, dtype=torch.float64, device=self.weight_unit.device)
+        total = self.weight_sum
         penalty = make_penalty(
             C * self.weight_unit,
-            self.weight_sum + weight_before / self.weight_unit,
+            total + weight_before / self.weight_unit if weight_before else total,
             self.n_features,
             fit_intercept=self.fit_intercept,
             l1_ratio=l1_ratio,
@@ -162,7 +163,7 @@ class ArrayRows(TrainingSet):
             for part in self._split(X, targets, weight, size)
         ]
         self.rows = Rows(tuple(blocks))
-        centre = centre_of(lambda n: self.sample(n).X) if is_centred and fit_intercept else None
+        centre = centre_of(self.sample(MANY).X) if is_centred and fit_intercept else None
         self.rows = Rows(
             tuple(self._prepared(block, centre, small_entries) for block in blocks), centre
         )
@@ -213,7 +214,7 @@ class ArrayRows(TrainingSet):
         """Return about so many rows, evenly spread over those that have weight."""
         rows = self.rows.blocks[0]
         every = max(len(rows) // n_rows, 1)
-        if (rows.weight[:, ::every] > 0).all():
+        if rows.weight[:, ::every].min() > 0:
             return rows.every(every)
         index = torch.arange(len(rows), device=self.device)
         some = index[::every]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,7 +133,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
     def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
         """Write the results."""
         (coef,) = net.coef
-        if not coef.isfinite().all():
+        if not math.isfinite(torch.linalg.vector_norm(coef, math.inf).item()):
             raise ValueError(
                 f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
                 "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."

@@ -26,11 +26,15 @@ from torchlogreg.optim.stopping import Standing
 from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import Numbers, Point
+from torchlogreg.problem.points import Numbers, Point, compute, on_host
 
 FEW_UPDATES = 20
 """Iterations up to which a linear predictor that was updated has no larger rounding errors than one
 that is computed anew: either is a sum of as many products as there are columns, or more."""
+
+
+NEGLIGIBLE = 0.01
+"""Part of the gradient norm to be reached that rounding errors may add to it unnoticed."""
 
 
 class Look(NamedTuple):
@@ -117,13 +121,14 @@ def begin(
     If there was a stage before, it may have raised the objective of some problems. These go back to
     where that began, and what was learnt on the way is forgotten, for all problems.
     """
-    objective = stages[0]
-    # What rounding has left along the gauge no step would remove.
-    start = objective.fix_gauge(coef.to(objective.dtype))
+    objective, start = stages[0], coef.to(stages[0].dtype)
+    is_cold = not start.any()
+    if not is_cold:  # what rounding has left along the gauge no step would remove
+        start = objective.fix_gauge(start)
     point, memory = algorithm.begin(objective, start, memory.to(objective.dtype))
     if before is not None and before.stage_start is not None:
         old = before.stage_start
-        reached, value = (torch.as_tensor(p.value).double() for p in (point, old))
+        reached, value = (torch.as_tensor(p.value, dtype=torch.float64) for p in (point, old))
         is_higher = ~(reached <= value + 1e-6 * value.abs())  # not a number is higher, too
         if is_higher.any():
             mask = is_higher.to(coef.device)[:, None, None]
@@ -135,8 +140,8 @@ def begin(
         memory,
         tuple(standing.afresh() for standing in standings),
         stage_start=point if len(stages) > 1 else None,
-        length=torch.zeros_like(point.grad[:, 0, 0]) if before is None else before.length,
-        is_near=before is not None or not bool(start.any()),
+        length=compute(lambda value: 0 * value, point.value) if before is None else before.length,
+        is_near=before is not None or is_cold,
     )
     state, _ = _judged(state, algorithm, n_made=0)
     overflows = not all(math.isfinite(standing.value) for standing in state.standings)
@@ -240,8 +245,7 @@ def _line(state: State[M], direction: Tensor) -> Line:
         slope = (point.grad * direction).sum((-2, -1), keepdim=True)
         return objective.along(point, torch.where(slope <= 0, direction, -point.grad))
     line = objective.along(point, direction)
-    slopes = line.slope.tolist()
-    is_downhill = [slope < 0 or wait for slope, wait in zip(slopes, waits, strict=True)]
+    is_downhill = [slope < 0 or wait for slope, wait in zip(line.slope, waits, strict=True)]
     if all(is_downhill):
         return line
     downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
@@ -293,20 +297,29 @@ def _norms(state: State[M]) -> Tensor:
 def _fetched(state: State[M], queue: list[Look]) -> list[Look]:
     """Bring numbers to the host, in one transfer."""
     if state.objective.is_attended or not queue:
-        return [Look(*(part.tolist() for part in look)) for look in queue]
+        return [Look(*map(on_host, look)) for look in queue]
     stacked = torch.stack([torch.stack([*look]) for look in queue])
-    return [Look(*look) for look in stacked.tolist()]
+    return [Look(*map(tuple, look)) for look in stacked.tolist()]
 
 
 def _standing_look(state: State[M]) -> Look:
     """Numbers as the problems stand."""
     values, norms = zip(*((s.value, s.optimality) for s in state.standings), strict=True)
-    return Look(list(values), list(norms), state.length.tolist())
+    return Look(values, norms, state.length)
 
 
-def _is_as_good_as_new(standing: Standing) -> bool:
-    """Whether a solution would be no more exact if it were evaluated again."""
-    return standing.is_solved and standing.n_iter <= FEW_UPDATES
+def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] | None:
+    """Gradient norms of solutions that would be no more exact if they were evaluated again.
+
+    None if one of them might be.
+    """
+    standings = [state.standings[place] for place in done]
+    is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
+    rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
+    if rounding > NEGLIGIBLE * goal:
+        return None
+    norms = state.objective.optimality(state.point)[done].tolist()
+    return norms if max(norms) <= goal else None
 
 
 def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
@@ -316,11 +329,12 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     """
     standings, stopping = list(state.standings), algorithm.stopping
     done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
-    is_exact = state.objective.is_exact and state.is_near
-    if is_exact and all(_is_as_good_as_new(standings[place]) for place in done):
-        for place in done:
-            standing = standings[place]
-            standings[place] = replace(standing, is_checked=True, checked_norm=standing.optimality)
+    known = _known_norms(state, done, stopping.goal)
+    if known is not None:
+        for place, norm in zip(done, known, strict=True):
+            standings[place] = replace(
+                standings[place], optimality=norm, is_checked=True, checked_norm=norm
+            )
         return state.evolved(standings=tuple(standings))
     is_all = len(done) == len(standings)
     part = state if is_all else state.take(done)
@@ -334,7 +348,7 @@ def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     gaps = torch.full_like(norms, math.nan)
     if (norms <= algorithm.tol).any():
         gaps, memory = algorithm.gap(objective, point, memory)
-    numbers = zip(point.value.tolist(), norms.tolist(), gaps.tolist(), strict=True)
+    numbers = zip(on_host(point.value), norms.tolist(), gaps.tolist(), strict=True)
     for place, now in zip(done, numbers, strict=True):
         resolution = torch.finfo(norms.dtype).eps
         standings[place] = stopping.check(standings[place], *now, resolution=resolution)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,18 +54,18 @@ def wolfe_search(
     """
     searches = [
         _Search(value, slope, first_step, c1, c2, rounding=4 * line.resolution * abs(value))
-        for value, slope in zip(line.origin.value.tolist(), line.slope.tolist(), strict=True)
+        for value, slope in zip(line.origin.value, line.slope, strict=True)
     ]
     left, part = list(range(len(searches))), line
     found: Trial | None = None
     for n_trials in range(max_trials + 1):
         is_last = n_trials == max_trials
         steps = [searches[i].low if is_last else searches[i].step for i in left]
-        trial = part.at(np.array(steps))
+        trial = part.at(tuple(steps))
         found = trial if found is None or len(left) == len(searches) else found.put(left, trial)
         if is_last:
             break
-        for i, value, slope in zip(left, trial.value.tolist(), trial.slope.tolist(), strict=True):
+        for i, value, slope in zip(left, trial.value, trial.slope, strict=True):
             searches[i].judge(value, slope)
         going = [i for i in left if not searches[i].is_accepted]
         if not going:

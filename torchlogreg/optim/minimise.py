@@ -125,7 +125,7 @@ class Run(Generic[M]):
             self.looks, self.standings = looks, list(self.state.standings)
             return
         others = [s for b, s in enumerate(self.standings) if b not in self.problems]
-        values, norms = [s.value for s in others], [s.optimality for s in others]
+        values, norms = zip(*((s.value, s.optimality) for s in others), strict=True)
         self.looks = [
             Look(look.values + values, look.norms + norms, look.lengths) for look in looks
         ]

@@ -43,5 +43,5 @@ def _taken(part: Any, index: list[int]) -> Any:
     if isinstance(part, list):
         return [_taken(entry, index) for entry in part]
     if isinstance(part, tuple):
-        return tuple(part[i] for i in index)
+        return tuple([part[i] for i in index])
     return part.take(index) if hasattr(part, "take") else part

@@ -11,7 +11,6 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +19,11 @@ from torch import Tensor
 FAR = 3.0
 """Median absolute deviations beyond which a column lies far from zero."""
 
-FEW = 8
-"""Rows that are looked at first: a column with both signs in them does not lie far from zero."""
-
 MANY = 100
-"""Rows that are looked at then."""
+"""Rows that are looked at."""
+
+FEW = 8
+"""Those that are looked at first: a column with both signs in them does not lie far from zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +55,16 @@ class Centre:
         moved = torch.addcmul(weights, intercept, self.location.to(grad.dtype))
         return torch.cat([moved, intercept], dim=-1)
 
+    def rounding(self, coef: Tensor) -> float:
+        """Return what the rounding of outer intercepts may add to an outer gradient, about.
+
+        A change of an intercept changes the gradient in it by no more, and that of the weights by
+        so much times the location.
+        """
+        moved = (coef[..., :-1] @ self.location.to(coef.dtype)).abs().max().item()
+        size = 1 + self.location.abs().max().item()
+        return float(torch.finfo(coef.dtype).eps * size * (1 + moved))
+
     def _move_intercept(self, coef: Tensor, sign: int) -> Tensor:
         moved = self._intercept(coef, sign).unsqueeze(-1)
         return torch.cat([coef[..., :-1], moved], dim=-1)
@@ -65,29 +74,29 @@ class Centre:
         return torch.add(intercept, weights @ self.location.to(coef.dtype), alpha=sign)
 
 
-def centre_of(rows: Callable[[int], Tensor]) -> Centre | None:
-    """Return the centre of a dense or CSR matrix: the medians of its columns over some rows.
+def centre_of(X: Tensor) -> Centre | None:
+    """Return the centre of some rows of a dense or CSR matrix: the medians of its columns.
 
     Means would follow a single outlier away from all other rows. Columns that do not lie far from
     zero stay where they are. None if there are no others: then it is not worth the arithmetic.
 
     Parameters
     ----------
-    rows : callable
-        Returns about so many rows of the matrix, spread over all of them.
+    X : Tensor of shape (n, d)
+        About ``MANY`` rows of the matrix, spread over all of them.
     """
-    X = rows(FEW)
     if X.layout is torch.strided:
-        columns = (X.amin(0).sign() * X.amax(0).sign() > 0).nonzero().squeeze(-1)
-        filled = rows(MANY)[:, columns] if len(columns) else X[:, columns]
+        lowest, highest = X[:: max(len(X) // FEW, 1)].aminmax(dim=0)
+        columns = ((lowest > 0) | (highest < 0)).nonzero().squeeze(-1)
+        filled = X if len(columns) == X.shape[1] else X[:, columns]
     else:
-        columns, filled = _filled_columns(rows(MANY))
+        columns, filled = _filled_columns(X)
     filled = filled.to(torch.promote_types(X.dtype, torch.float32))
     if not len(columns):
         return None
     location = filled.median(0).values
     deviation = (filled - location).abs_().median(0).values
-    location = torch.where(location.abs() > FAR * deviation, location, 0)
+    location *= location.abs() > FAR * deviation
     if not location.any():
         return None
     return Centre(location.new_zeros(X.shape[1]).index_copy_(0, columns, location))

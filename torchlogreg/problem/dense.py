@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from torchlogreg.problem.products import (
     is_multipliable,
@@ -44,7 +45,7 @@ class DenseBlock(RowBlock):
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
         if self.is_plain:
-            return coef @ self.X.T
+            return linear(coef, self.X)
         if is_multipliable(self.X, coef.dtype):
             return self._predictor(coef)
         thin = coef.flatten(0, 1)
@@ -98,4 +99,4 @@ class DenseBlock(RowBlock):
         block = self.to(dtype)
         for rows in self.chunks(self.X.shape[1], PIECE_ENTRIES):
             X, weight = self.X[rows].to(dtype), block.weight[:, rows]
-            yield block._replaced(X=X, targets=block.targets[rows], weight=weight)
+            yield block.evolved(X=X, targets=block.targets[rows], weight=weight)

@@ -2,7 +2,7 @@
 
 A family is a stateless bundle of pure functions of tensors. The shapes are those of the
 legend in :mod:`torchlogreg.problem.objective`; ``targets`` is whatever :meth:`Family.encode`
-makes of the class codes, so that nothing is converted twice.
+makes of the class codes, so that nothing is converted twice, or a view (1, 1, n) of it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ class Family(Protocol):
         The weights are of shape (1 or B, 1, n).
         """
 
-    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def curvature(
+        self, residual: Tensor, targets: Tensor, weight: Tensor, minus_inverse: Tensor
+    ) -> Tensor:
         """The vector c (B, R, n) that determines each row's weighted Hessian, from the gradient.
 
-        No exponential is computed again, and nothing else is kept in memory for it.
+        No exponential is computed again, and nothing else is kept in memory for it. With the
+        weights also the negative of their inverse is given.
         """
 
-    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+    def multiply(self, curvature: Tensor, eta: Tensor, minus_inverse: Tensor) -> Tensor:
         """Weighted Hessian of each row times eta (B, R, n)."""
 
     def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
@@ -79,27 +82,27 @@ class Bernoulli:
         return 1
 
     def encode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
-        """Signs -1 and +1, shape (n,)."""
-        return codes.to(dtype).mul_(2).sub_(1)
+        """Sign of a logit on the wrong side, shape (n,): +1 for the first class, else -1."""
+        return codes.to(dtype).mul_(-2).add_(1)
 
     def losses(self, eta: Tensor, targets: Tensor) -> Tensor:
         r"""Loss :math:`\log(1 + e^{-m})`."""
         # Beyond the threshold softplus is the identity in any floating-point precision.
-        return F.softplus(-targets * eta, threshold=50).squeeze(-2)
+        return F.softplus(targets * eta, threshold=50).squeeze(-2)
 
     def evaluate(self, eta: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         r"""Losses :math:`\log(1 + e^{-m})` and residuals :math:`\mp\sigma(-m)`."""
-        sign = -targets
-        minus = eta * sign
+        minus = eta * targets
         loss = (F.softplus(minus, threshold=50) * weight).sum((-2, -1))
-        return loss, minus.sigmoid_().mul_(sign).mul_(weight)
+        return loss, minus.sigmoid_().mul_(targets).mul_(weight)
 
-    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def curvature(
+        self, residual: Tensor, targets: Tensor, weight: Tensor, minus_inverse: Tensor
+    ) -> Tensor:
         r"""Variance :math:`w q (1 - q)`, with the size :math:`w q` of the residual."""
-        wrong = residual.abs()
-        return wrong.addcmul_(residual, residual * inverse(weight), value=-1)
+        return residual.abs().addcmul_(residual, residual * minus_inverse)
 
-    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+    def multiply(self, curvature: Tensor, eta: Tensor, minus_inverse: Tensor) -> Tensor:
         """Each row's Hessian is a number."""
         return curvature * eta
 
@@ -144,27 +147,29 @@ class Categorical:
 
     def losses(self, eta: Tensor, targets: Tensor) -> Tensor:
         r"""Loss :math:`-\log p_y`."""
-        index = targets.expand(*eta.shape[:-2], 1, -1)
+        index = _index(targets, eta)
         return -torch.log_softmax(eta, dim=-2).gather(-2, index).squeeze(-2)
 
     def evaluate(self, eta: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         r"""Losses :math:`-\log p_y` and residuals :math:`p - e_y`."""
-        index = targets.expand(*eta.shape[:-2], 1, -1)
+        index = _index(targets, eta)
         log_proba = torch.log_softmax(eta, dim=-2)
         loss = (log_proba.gather(-2, index) * weight).sum((-2, -1)).neg_()
         residual = log_proba.exp_().scatter_(-2, index, -1.0, reduce="add")
         return loss, residual.mul_(weight)
 
-    def curvature(self, residual: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    def curvature(
+        self, residual: Tensor, targets: Tensor, weight: Tensor, minus_inverse: Tensor
+    ) -> Tensor:
         r"""The weighted probabilities :math:`w p`, which are the residual :math:`+ w e_y`."""
-        index = targets.expand(*residual.shape[:-2], 1, -1)
-        return residual.scatter_add(-2, index, weight.expand_as(index))
+        index = _index(targets, residual)
+        weight = weight if weight.shape == index.shape else weight.expand_as(index)
+        return residual.scatter_add(-2, index, weight)
 
-    def multiply(self, curvature: Tensor, eta: Tensor, inverse_weight: Tensor) -> Tensor:
+    def multiply(self, curvature: Tensor, eta: Tensor, minus_inverse: Tensor) -> Tensor:
         r"""Product :math:`w (p \circ \eta - p p^\top \eta)`."""
         product = curvature * eta
-        total = product.sum(-2, keepdim=True).mul_(inverse_weight)
-        return product.addcmul_(curvature, total, value=-1)
+        return product.addcmul_(curvature, product.sum(-2, keepdim=True).mul_(minus_inverse))
 
     def curvature_diagonal(self, curvature: Tensor, weight: Tensor) -> Tensor:
         r"""Diagonal :math:`w p (1 - p)`."""
@@ -186,6 +191,12 @@ class Categorical:
     def log_proba(self, eta: Tensor) -> Tensor:
         """Log-softmax over the classes, shape (..., K, n)."""
         return torch.log_softmax(eta, dim=-2)
+
+
+def _index(targets: Tensor, like: Tensor) -> Tensor:
+    """Class codes (n,) or (1, 1, n) as an index (..., 1, n) into outputs (..., R, n)."""
+    is_one = targets.ndim == like.ndim and len(like) == 1
+    return targets if is_one else targets.expand(*like.shape[:-2], 1, -1)
 
 
 def inverse(weight: Tensor) -> Tensor:

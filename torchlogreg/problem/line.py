@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.points import Numbers, Point, Trial
+from torchlogreg.problem.points import Numbers, Point, Trial, compute
 from torchlogreg.problem.sums import RowSums
 
 
@@ -30,7 +31,7 @@ class Line:
         gradients = torch.stack([point.grad, smooth(point.coef), smooth(direction)])
         self.slope, *penalty = objective.numbers((gradients * direction).sum((-2, -1)))
         """Derivative at step 0 of each problem."""
-        self._penalty = [point.penalty, *penalty]
+        self._penalty = (point.penalty, *penalty)
 
     @property
     def resolution(self) -> float:
@@ -48,12 +49,10 @@ class Line:
         starts = zip(self.origin.eta, self._eta, strict=True)
         eta = [self._move(start, along, step) for start, along in starts]
         residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
-        value, slope = self.objective.numbers(torch.stack([loss, data_slope]))
-        start, start_slope, curvature = self._penalty
-        with np.errstate(over="ignore", invalid="ignore"):  # the search backs away from it
-            penalty = start + step * (start_slope + 0.5 * step * curvature)
-            slope = slope + start_slope + step * curvature
-            value = value + penalty
+        loss, slope = self.objective.numbers((loss, data_slope))
+        penalty = compute(_parabola, step, *self._penalty)
+        value = compute(operator.add, loss, penalty)
+        slope = compute(_with_penalty, slope, step, *self._penalty[1:])
         return Trial(step, value, penalty, slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
@@ -66,6 +65,16 @@ class Line:
     def _move(start: Tensor, along: Tensor, step: Numbers) -> Tensor:
         """Go from ``start`` (B, ...) along a direction by the step of each problem."""
         if len(step) == 1 and not isinstance(step, Tensor):
-            return torch.add(start, along, alpha=step.item())
+            return torch.add(start, along, alpha=step[0])
         factor = torch.as_tensor(step, dtype=start.dtype, device=start.device)
         return torch.addcmul(start, along, factor[:, None, None])
+
+
+def _parabola(step: Any, start: Any, slope: Any, curvature: Any) -> Any:
+    """Value of the penalty along the line."""
+    return start + step * (slope + 0.5 * step * curvature)
+
+
+def _with_penalty(slope: Any, step: Any, start_slope: Any, curvature: Any) -> Any:
+    """Slope of the objective along the line, from that of the loss."""
+    return slope + start_slope + step * curvature

@@ -41,14 +41,16 @@ Every sum over rows goes through :meth:`Rows.sum`, so the rows need not be in on
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from torchlogreg.problem.centring import double
 from torchlogreg.problem.line import Line
-from torchlogreg.problem.points import Point
+from torchlogreg.problem.points import Point, compute
 from torchlogreg.problem.rows import RowBlock
 from torchlogreg.problem.sums import RowSums
 
@@ -80,10 +82,15 @@ class Objective(RowSums):
         """Diagonal (B, 1, D) that the penalty adds to the Hessian for every output."""
         return self.penalty.l2
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is computed in float64, in the user's own coefficients."""
-        return self.rows.centre is None and self.dtype == double(self.penalty.l2.device)
+    def rounding(self, coef: Tensor) -> float:
+        """Return what the rounding of the user's coefficients may add to a gradient, about.
+
+        Infinity in single precision, where sums over the rows add more than that.
+        """
+        centre = self.rows.centre
+        if self.dtype != double(coef.device):
+            return math.inf
+        return 0.0 if centre is None else centre.rounding(coef)
 
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: X is read twice."""
@@ -103,7 +110,7 @@ class Objective(RowSums):
         B, R, D = point.coef.shape
 
         def part(block: RowBlock, residual: Tensor) -> tuple[Tensor]:
-            curvature = self.family.curvature(residual, block.targets, block.wide_weight)
+            curvature = block.curvature(self.family, residual)
             chunks = list(block.chunks(B * R * D))
             if len(chunks) == 1:
                 return (hessian(block, curvature, None),)
@@ -115,13 +122,12 @@ class Objective(RowSums):
         def hessian(block: RowBlock, curvature: Tensor, rows: slice | None) -> Tensor:
             columns = block.design(rows)
             scaled = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-            own = scaled @ columns.T
+            own = linear(scaled, columns)
             if not self.family.outputs_compete:
                 return own  # a single output
-            inverse = block.inverse_weight if rows is None else block.inverse_weight[..., rows]
-            matrix = torch.bmm(scaled * inverse, scaled.mT).neg_()
-            blocks = matrix.view(B, R, D, R, D).diagonal(dim1=1, dim2=3)
-            blocks += own.view(B, R, D, D).permute(0, 2, 3, 1)
+            factor = block.minus_inverse if rows is None else block.minus_inverse[..., rows]
+            matrix = torch.bmm(scaled * factor, scaled.mT)
+            _diagonal_blocks(matrix, R).add_(own.view(B, R, D, D))
             return matrix
 
         (total,) = self.rows.sum(part, point.residual)
@@ -130,7 +136,7 @@ class Objective(RowSums):
     def curvature(self, point: Point) -> list[Tensor]:
         """Curvatures (B, R, n) of the rows, which determine the Hessian, block by block."""
         return [
-            self.family.curvature(residual, block.targets, block.wide_weight)
+            block.curvature(self.family, residual)
             for block, residual in zip(self.rows, point.residual, strict=True)
         ]
 
@@ -138,7 +144,7 @@ class Objective(RowSums):
         """Hessian, penalty included, times v (B, R, D): X is read twice."""
 
         def part(block: RowBlock, curvature: Tensor) -> tuple[Tensor]:
-            weighted = self.family.multiply(curvature, block.predictor(v), block.inverse_weight)
+            weighted = self.family.multiply(curvature, block.predictor(v), block.minus_inverse)
             return (block.adjoint(weighted),)
 
         (product,) = self.rows.sum(part, curvature)
@@ -153,8 +159,9 @@ class Objective(RowSums):
         diagonals = []
         for block, residual in zip(self.rows, point.residual, strict=True):
             weight = block.wide_weight
-            curvature = self.family.curvature(residual, block.targets, weight)
-            diagonal = self.family.curvature_diagonal(curvature, weight)
+            diagonal = self.family.curvature_diagonal(
+                block.curvature(self.family, residual), weight
+            )
             diagonals.append(torch.maximum(diagonal, LEAST_CURVATURE * weight))
         return diagonals
 
@@ -164,7 +171,7 @@ class Objective(RowSums):
 
     def inner(self, coef: Tensor) -> Tensor:
         """Turn the user's coefficients into those that are minimised over."""
-        if self.rows.centre is None:
+        if self.rows.centre is None or not coef.any():
             return coef
         return self.rows.centre.inner(coef.to(double(coef.device))).to(coef.dtype)
 
@@ -200,7 +207,7 @@ class Objective(RowSums):
             grad, etas = torch.zeros_like(exact), []
             for piece in block.pieces(wide):
                 eta = piece.predictor(exact)
-                _, residual = self.family.evaluate(eta, piece.targets, piece.wide_weight)
+                _, residual = self.family.evaluate(eta, piece.wide_targets, piece.wide_weight)
                 grad += piece.adjoint(residual)
                 etas.append(eta.to(self.dtype))
             predictors.append(torch.cat(etas, dim=-1))
@@ -249,14 +256,22 @@ class Objective(RowSums):
     def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
         """Make a point of coefficients and their linear predictor."""
         residual, (loss,) = self.loss(eta)
-        value, penalty = self.numbers(torch.stack([loss, self.penalty.value(coef)]))
+        value, penalty = self.numbers((loss, self.penalty.value(coef)))
         if grad is None:
             grad = self.gradient(coef, residual)
-        return Point(coef, value + penalty, penalty, grad, eta, residual)
+        value = compute(operator.add, value, penalty)
+        return Point(coef, value, penalty, grad, eta, residual)
 
     def _intercept_part(self, block: RowBlock, eta: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient (B, R, 1) and Hessian (B, R, R) in the intercepts."""
         weight = block.wide_weight
-        _, residual = self.family.evaluate(eta, block.targets, weight)
-        curvature = self.family.curvature(residual, block.targets, weight)
+        _, residual = self.family.evaluate(eta, block.wide_targets, weight)
+        curvature = block.curvature(self.family, residual)
         return residual.sum(-1, keepdim=True), self.family.summed_hessian(curvature, weight)
+
+
+def _diagonal_blocks(matrices: Tensor, n_blocks: int) -> Tensor:
+    """View of the blocks on the diagonals of matrices (B, P, P), shape (B, R, P / R, P / R)."""
+    B, P, _ = matrices.shape
+    size = P // n_blocks
+    return matrices.as_strided((B, n_blocks, size, size), (P * P, size * (P + 1), P, 1))

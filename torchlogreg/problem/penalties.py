@@ -133,9 +133,11 @@ def make_penalty(
         With the strength 1 / (C S): dividing scikit-learn's objective by C S leaves the minimiser
         where it is.
     """
-    strength = weight_sum.new_zeros(len(weight_sum), 1, n_features + fit_intercept)
-    strength[..., :n_features] = (1.0 / (C * weight_sum))[:, None, None]
-    is_zero = bool(torch.isinf(C).all())
+    strength = (1.0 / (C * weight_sum)).view(-1, 1, 1).expand(-1, 1, n_features + fit_intercept)
+    strength = strength.contiguous()
+    if fit_intercept:
+        strength[..., -1] = 0
+    is_zero = not strength.any()
     if l1_ratio == 0:
         return Penalty(strength, is_zero=is_zero)
     return Penalty((1 - l1_ratio) * strength, None if is_zero else l1_ratio * strength, is_zero)

@@ -9,15 +9,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.problem.batched import Batched
 
 Numbers = Any
-"""One number for each problem, shape (B,): a NumPy array on the host; a tensor on the device if
-the objective is not attended."""
+"""One number for each of B problems: a tuple on the host; a tensor on the device if the objective
+is not attended."""
+
+
+def compute(function: Callable[..., Any], *numbers: Numbers) -> Numbers:
+    """Compute numbers from others, problem by problem if they are on the host.
+
+    Python's own are several times faster than arrays of a few.
+    """
+    if isinstance(numbers[0], Tensor):
+        return function(*numbers)
+    return tuple(map(function, *numbers))
+
+
+def on_host(numbers: Numbers) -> tuple[float, ...]:
+    """Bring numbers to the host if they are not there."""
+    if not isinstance(numbers, Tensor):
+        return numbers
+    return (numbers.item(),) if len(numbers) == 1 else tuple(numbers.tolist())
 
 
 class _Evaluation(Batched):
@@ -28,9 +44,13 @@ class _Evaluation(Batched):
         index = list(problems)
 
         def replace(whole: Any, part: Any) -> Any:
-            copy = whole.clone() if isinstance(whole, Tensor) else whole.copy()
-            copy[index] = part
-            return copy
+            copy = whole.clone() if isinstance(whole, Tensor) else list(whole)
+            if isinstance(copy, Tensor):
+                copy[index] = part
+                return copy
+            for place, number in zip(index, part, strict=True):
+                copy[place] = number
+            return tuple(copy)
 
         return self._combined(replace, other)
 
@@ -39,7 +59,7 @@ class _Evaluation(Batched):
 
         def choose(new: Any, old: Any) -> Any:
             if not isinstance(new, Tensor):
-                return np.where(mask.cpu().numpy(), new, old)
+                return tuple(n if m else o for m, n, o in zip(mask.tolist(), new, old, strict=True))
             return torch.where(mask.view(-1, *[1] * (new.ndim - 1)), new, old)
 
         return self._combined(choose, other)

@@ -14,13 +14,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.centring import Centre
-from torchlogreg.problem.families import inverse
+from torchlogreg.problem.families import Family, inverse
 from torchlogreg.problem.products import CHUNK_ENTRIES, chunks, linear_predictor
 
 
 @dataclass(frozen=True, eq=False)
-class RowBlock(ABC):
+class RowBlock(Batched, ABC):
     """Some rows of a feature matrix with their targets and weights.
 
     The dtype of the weights is that of all results.
@@ -53,9 +54,18 @@ class RowBlock(ABC):
         return self.weight.unsqueeze(-2)
 
     @cached_property
-    def inverse_weight(self) -> Tensor:
-        """Inverse of the row weights (1 or B, 1, n), finite where these are 0."""
-        return inverse(self.wide_weight)
+    def wide_targets(self) -> Tensor:
+        """Targets (1, 1, n)."""
+        return self.targets[None, None]
+
+    @cached_property
+    def minus_inverse(self) -> Tensor:
+        """Negative inverse of the row weights (1 or B, 1, n), finite where these are 0."""
+        return inverse(self.wide_weight).neg_()
+
+    def curvature(self, family: Family, residual: Tensor) -> Tensor:
+        """Curvature (B, R, n) of the rows, which determines their weighted Hessians."""
+        return family.curvature(residual, self.wide_targets, self.wide_weight, self.minus_inverse)
 
     @property
     def n_rows(self) -> int:
@@ -98,7 +108,7 @@ class RowBlock(ABC):
         if len(self.weight) == 1:
             return self
         exact = None if self.exact is None else self.exact.take(problems)
-        return self._replaced(weight=self.weight[problems], exact=exact)
+        return self.evolved(weight=self.weight[problems], exact=exact)
 
     def take_rows(self, index: Tensor, factor: float = 1.0) -> Self:
         """Copy the rows of that index, with their weights times a factor."""
@@ -113,11 +123,11 @@ class RowBlock(ABC):
         """Return one row of so many; as a view, if they are dense."""
         X = select_rows(self.X, slice(None, None, step))
         weight = self.weight[:, ::step]
-        return self._replaced(X=X, targets=self.targets[::step], weight=weight, exact=None)
+        return self.evolved(X=X, targets=self.targets[::step], weight=weight, exact=None)
 
     def reweight(self, factor: Tensor) -> Self:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""
-        return self._replaced(weight=self.weight * factor.unsqueeze(-1), exact=None)
+        return self.evolved(weight=self.weight * factor.unsqueeze(-1), exact=None)
 
     def __len__(self) -> int:
         """Return the number n of rows."""
@@ -126,7 +136,7 @@ class RowBlock(ABC):
     def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype."""
         targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets
-        return self._replaced(targets=targets, weight=self.weight.to(dtype))
+        return self.evolved(targets=targets, weight=self.weight.to(dtype))
 
     def pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
         """Yield all rows as they were given, some at a time, with X itself in another dtype."""
@@ -138,7 +148,7 @@ class RowBlock(ABC):
 
     def centred_on(self, centre: Centre) -> Self:
         """Return the same rows for coefficients of centred columns."""
-        return self._replaced(centre=centre)
+        return self.evolved(centre=centre)
 
     def design(self, rows: slice | Tensor | None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
@@ -148,10 +158,6 @@ class RowBlock(ABC):
     def chunks(self, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
         """Split the rows so that a temporary matrix made from them is not too large."""
         return chunks(self.n_rows, entries_per_row, most_entries or self.chunk_entries)
-
-    def _replaced(self, **changes: Any) -> Self:
-        """Return a copy with other values for some of the fields."""
-        return replace(self, **changes)
 
     def _predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n) from X as it is."""

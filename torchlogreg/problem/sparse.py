@@ -27,13 +27,13 @@ class SparseBlock(RowBlock):
 
     def to(self, dtype: torch.dtype) -> Self:
         """Return the same rows, whose results are of another dtype; the entries are copied."""
-        block = super().to(dtype)._replaced(X=self.X.to(dtype))
+        block = super().to(dtype).evolved(X=self.X.to(dtype))
         block.__dict__["_transpose"] = self._transpose.to(dtype)
         return block
 
-    def _replaced(self, **changes: Any) -> Self:
+    def evolved(self, **changes: Any) -> Self:
         """Return a copy with other values for some of the fields; a known transpose is kept."""
-        block = super()._replaced(**changes)
+        block = super().evolved(**changes)
         if "X" not in changes and "_transpose" in self.__dict__:
             block.__dict__["_transpose"] = self._transpose
         return block

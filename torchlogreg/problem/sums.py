@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty
-from torchlogreg.problem.points import Numbers
+from torchlogreg.problem.points import Numbers, on_host
 from torchlogreg.problem.rows import RowBlock, Rows
 
 
@@ -69,7 +68,7 @@ class RowSums:
         residual = []
 
         def part(block: RowBlock, eta: Tensor, *along: Tensor) -> tuple[Tensor, ...]:
-            loss, gradient = self.family.evaluate(eta, block.targets, block.wide_weight)
+            loss, gradient = self.family.evaluate(eta, block.wide_targets, block.wide_weight)
             residual.append(gradient)
             return loss, *((gradient * other).sum((-2, -1)) for other in along)
 
@@ -81,6 +80,12 @@ class RowSums:
         (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), residual)
         return self.penalty.add_gradient_(gradient, coef)
 
-    def numbers(self, numbers: Tensor) -> tuple[Numbers, ...]:
-        """Bring tensors (..., B) to the host in one transfer, if the objective is attended."""
-        return tuple(np.array(numbers.tolist()) if self.is_attended else numbers)
+    def numbers(self, numbers: Tensor | Sequence[Tensor]) -> tuple[Numbers, ...]:
+        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
+        if not self.is_attended:
+            return tuple(numbers)
+        if isinstance(numbers, Tensor):
+            return tuple(map(tuple, numbers.tolist()))
+        if numbers[0].device.type == "cpu":
+            return tuple([on_host(part) for part in numbers])
+        return tuple(map(tuple, torch.stack([*numbers]).tolist()))
