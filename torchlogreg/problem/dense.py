@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ from torchlogreg.problem.products import (
     suits_onednn,
 )
 from torchlogreg.problem.rows import RowBlock
+
+NARROWED_ENTRIES = 2**23
+"""Most entries of X that are copied in a narrower dtype: 33 MB in single precision."""
+
+TURNED_ENTRIES = 2**17
+"""Most entries of a part of X that is transposed at once, in the cache."""
 
 PIECE_ENTRIES = 2**20
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""
@@ -31,16 +38,49 @@ class DenseBlock(RowBlock):
     so that means which are large next to the deviations do not cost digits.
     """
 
+    def to(self, dtype: torch.dtype) -> Self:
+        """Return the same rows, whose results are of another dtype.
+
+        What would be narrowed in every product is copied once, if it is neither large nor wide.
+        """
+        is_narrowed = torch.promote_types(self.X.dtype, dtype) != dtype
+        is_tall = self.n_rows >= self.n_columns
+        if is_narrowed and is_tall and self.n_entries <= NARROWED_ENTRIES:
+            return self.by_columns(dtype)
+        return super().to(dtype)
+
+    def by_columns(self, dtype: torch.dtype) -> Self:
+        """Copy the rows column by column, centred and with a column of ones for the intercept.
+
+        All products with such a copy are faster, on some processors four times.
+        """
+        n_features = self.X.shape[1]
+        columns = self.X.new_empty(self.n_columns, self.n_rows, dtype=dtype)
+        columns[n_features:] = 1
+        for rows in self.chunks(n_features, TURNED_ENTRIES):
+            columns[:n_features, rows] = self._centred(self.X[rows]).to(dtype).T
+        plain = {"has_intercept": False, "centre": None, "exact": None}
+        return super().to(dtype).evolved(X=columns.T, **plain)
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether X is all that there is to multiply by."""
+        is_as_given = self.centre is None and not self.has_intercept
+        return is_as_given and self.X.dtype == self.weight.dtype
+
     @cached_property
     def is_plain(self) -> bool:
-        """Whether X is all that there is to multiply by, and has no faster kernel than torch's."""
-        is_complete = self.centre is None and not self.has_intercept
-        is_same = self.X.dtype == self.weight.dtype
-        return is_complete and is_same and not suits_onednn(self.X)
+        """Whether that is so, and there is no faster kernel for it than torch's."""
+        return self.is_complete and not suits_onednn(self.X)
 
     def design(self, rows: slice | Tensor | None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
-        return self.X.T if rows is None and self.is_plain else super().design(rows)
+        if not self.is_complete:
+            return super().design(rows)
+        columns = self.X.T
+        if isinstance(rows, Tensor):
+            return columns.index_select(1, rows)
+        return columns if rows is None else columns[:, rows]
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
@@ -84,10 +124,14 @@ class DenseBlock(RowBlock):
     def _squared(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield some rows, and the squares of their entries, in a buffer that is used again."""
         n_features = self.X.shape[1]
-        chunks = list(self.chunks(n_features))
-        buffer = self.weight.new_empty(chunks[0].stop, n_features)
+        chunks = list(self.chunks(n_features, min(self.chunk_entries, PIECE_ENTRIES)))
+        is_turned = self.X.T.is_contiguous()
+        buffer = self.weight.new_empty(n_features * chunks[0].stop)
         for rows in chunks:
-            squared = buffer[: rows.stop - rows.start]
+            size = rows.stop - rows.start
+            squared = buffer[: size * n_features].view(n_features, size).T
+            if not is_turned:
+                squared = buffer[: size * n_features].view(size, n_features)
             if self.centre is None:
                 squared.copy_(self.X[rows])
             else:  # subtracted in the wider of both dtypes
