@@ -1,6 +1,6 @@
 """What the documentation shows: ``python -m benchmarks.suite`` measures it anew.
 
-    python -m benchmarks.suite             # everything: the better part of an hour
+    python -m benchmarks.suite             # everything: an hour
     python -m benchmarks.suite mnist small # a choice
 
 Every entry of :data:`SUITE` is a run of ``python -m benchmarks``, in a process of its own, whose
@@ -11,15 +11,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.datasets import wide_net
+
 PUBLISHED = Path(__file__).parent / "published"
 
 SUITE = {
     "mnist": ("table", "--datasets", "mnist"),
     "mnist_float64": ("table", "--datasets", "mnist_float64"),
-    "small": ("table", "--datasets", "iris", "wine", "breast_cancer", "digits"),
-    "raw": ("table", "--datasets", "wine_raw", "breast_cancer_raw"),
+    "small": (
+        *("table", "--datasets", "iris", "iris_scaled", "wine", "wine_raw", "breast_cancer"),
+        *("breast_cancer_raw", "digits", "digits_unit", "digits_scaled"),
+    ),
+    "tabular": ("table", "--datasets", "credit", "census", "letters"),
     "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
-    "probe": ("table", "--datasets", "probe"),
+    "probe": ("table", "--datasets", "probe", "embeddings"),
+    "wide_net": ("table", "--datasets", *wide_net.DATASETS),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "growth": ("growth",),
     "curves": (
@@ -29,6 +35,7 @@ SUITE = {
     "epochs": ("epochs", "--datasets", "mnist", "iris"),
     "solvers": ("solvers",),
     "stream": ("stream",),
+    "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
 }
 
 

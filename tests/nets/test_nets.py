@@ -65,7 +65,7 @@ def test_the_history_of_queued_iterations_is_complete(max_epochs):
     assert net.history[:, "batches", 0, "train_loss"] == losses
     coef = net.module_.coef.detach()
     point = problem.objective().at(coef)
-    assert losses[-1] == pytest.approx(point.value.item(), rel=1e-12)
+    assert losses[-1] == pytest.approx(point.value[0], rel=1e-12)
     assert net.history[-1, "optimality"] == pytest.approx(point.grad.abs().max().item(), rel=1e-3)
     assert len(net.history) <= 6 or net.optimizer_.is_converged
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from torchlogreg.curvature import Diagonal
-from torchlogreg.problem.points import Point, Trial
+from torchlogreg.problem.points import Point, Trial, compute, on_host
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Quadratic:
     def unattended(self):
         return replace(self, is_attended=False)
 
-    def numbers(self, *numbers):
-        return tuple(n.numpy() for n in numbers) if self.is_attended else numbers
+    def numbers(self, numbers):
+        return tuple(map(on_host, numbers)) if self.is_attended else tuple(numbers)
 
     def at(self, coef):
         grad = (self.hessian_ @ coef.mT).mT - self.linear
         value = 0.5 * ((grad - self.linear) * coef).sum((-2, -1)) + 10
-        (value,) = self.numbers(value)
-        return Point(coef, value, 0 * value, grad, [], [])
+        (value,) = self.numbers([value])
+        return Point(coef, value, compute(lambda v: 0 * v, value), grad, [], [])
 
     def along(self, point, direction):
         return QuadraticLine(self, point, direction)
@@ -89,7 +89,7 @@ class QuadraticLine:
 
     def __init__(self, objective, point, direction):
         self.objective, self.origin, self.direction = objective, point, direction
-        (self.slope,) = objective.numbers((point.grad * direction).sum((-2, -1)))
+        (self.slope,) = objective.numbers([(point.grad * direction).sum((-2, -1))])
 
     def take(self, problems):
         part = self.objective.take(problems), self.origin.take(problems)
@@ -98,7 +98,7 @@ class QuadraticLine:
     def at(self, step):
         factor = torch.as_tensor(np.asarray(step))[:, None, None]
         point = self.objective.at(self.origin.coef + factor * self.direction)
-        (slope,) = self.objective.numbers((point.grad * self.direction).sum((-2, -1)))
+        (slope,) = self.objective.numbers([(point.grad * self.direction).sum((-2, -1))])
         return Trial(step, point.value, point.penalty, slope, [], [])
 
     def point(self, trial):

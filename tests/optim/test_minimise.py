@@ -40,7 +40,9 @@ def test_quadratics_are_minimised(solver, name, is_queued):
     assert solution.status == ["converged"] * len(objective.linear)
     assert solution.optimality.max() <= 1e-6
     found = objective.at(solution.coef)
-    assert_close(torch.as_tensor(found.value), objective.minimum(), rtol=1e-10, atol=0)
+    assert_close(
+        torch.as_tensor(found.value, dtype=torch.float64), objective.minimum(), rtol=1e-10, atol=0
+    )
     assert_close(
         torch.from_numpy(solution.optimality), found.grad.abs().amax((-2, -1)), rtol=1e-6, atol=0
     )
@@ -118,9 +120,9 @@ LOGISTIC_SOLVERS = {
     "newton-cg": TruncatedNewton(),
     "lbfgs": QuasiNewton(),
     "preconditioned": QuasiNewton(preconditioner=SampledCurvature()),
-    "newton in stages": Newton(stages=Stages(large_entries=0)),
+    "newton in stages": Newton(stages=Stages(large_work=0)),
     "preconditioned in stages": QuasiNewton(
-        preconditioner=SampledCurvature(), stages=Stages(large_entries=0)
+        preconditioner=SampledCurvature(), stages=Stages(large_work=0)
     ),
 }
 

@@ -327,7 +327,7 @@ def test_history_size_is_positive():
 def test_a_queue_goes_through_a_stage_in_float32():
     problem = Problem(3, 1, n_rows=200)
     param = torch.nn.Parameter(torch.zeros_like(problem.coef()))
-    optimizer = queued([param], tol=1e-8, stages=Stages(large_entries=0))
+    optimizer = queued([param], tol=1e-8, stages=Stages(large_work=0))
     objective = problem.objective()
     for _ in range(100):
         optimizer.step(objective)

@@ -19,7 +19,7 @@ def test_bernoulli_is_finite_and_exact_for_extreme_logits(dtype):
     exact = torch.log1p(torch.exp(-eta.double().abs())) + (-eta.double()).clamp_min(0)
     assert_close(loss.double(), exact.squeeze(-2), rtol=4 * torch.finfo(dtype).eps, atol=1e-44)
     assert residual.isfinite().all()
-    assert family.log_proba(eta).isfinite().all()
+    assert family.log_proba(eta.mT).isfinite().all()
 
 
 def test_well_classified_rows_keep_a_residual():
@@ -39,18 +39,18 @@ def test_categorical_is_finite_for_extreme_logits(dtype):
     loss, residual = family.evaluate(eta, targets, torch.ones_like(eta[:, :1]))
     assert loss.isfinite().all()
     assert residual.isfinite().all()
-    assert family.log_proba(eta).isfinite().all()
+    assert family.log_proba(eta.mT).isfinite().all()
     assert_close(residual.sum(-2), torch.zeros(1, 2, dtype=dtype), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("family", "n_classes"), [(Bernoulli(), 2), (Categorical(), 4)])
 def test_probabilities_agree_with_each_other_and_with_the_class(family, n_classes):
-    eta = torch.randn(family.n_outputs(n_classes), 50, dtype=torch.float64)
+    eta = torch.randn(50, family.n_outputs(n_classes), dtype=torch.float64)
     proba = family.proba(eta)
-    assert proba.shape == (n_classes, 50)
-    assert_close(proba.sum(0), torch.ones(50, dtype=torch.float64))
+    assert proba.shape == (50, n_classes)
+    assert_close(proba.sum(1), torch.ones(50, dtype=torch.float64))
     assert_close(family.log_proba(eta), proba.log())
-    assert torch.equal(family.classify(eta), proba.argmax(0))
+    assert torch.equal(family.classify(eta), proba.argmax(1))
 
 
 @pytest.mark.parametrize(("family", "n_classes"), [(Bernoulli(), 2), (Categorical(), 4)])

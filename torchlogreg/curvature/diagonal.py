@@ -48,6 +48,10 @@ class Diagonal(Curvature):
         total = self.inverse.sum(1, keepdim=True)
         return torch.where(total > 0, 1 / total, 0)
 
+    def scaled(self, factor: Tensor) -> Self:
+        """Return the same diagonal, every output's times a factor (B, R, 1)."""
+        return self.evolved(diagonal=self.diagonal * factor)
+
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g, apart from what all outputs have in common."""
         step = self.inverse * g

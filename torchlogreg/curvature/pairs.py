@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.curvature.base import Curvature, solved
-from torchlogreg.problem.batched import Batched
-
-Small = Any
-"""A small array of B problems: of NumPy, whose calls are cheap, if the pairs are attended;
-otherwise a tensor on their device, which nobody waits for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Products(Batched):
-    r"""Products of the pairs with each other, slot by slot; those of an empty slot are 0.
-
-    With the pairs as rows of S and Y and the initial matrix H of the solution, :math:`R` is the
-    part of :math:`SY^\top` with an s not younger than y. It is a triangle if the slots are sorted
-    by age. So its inverse loses a row and a column with the oldest pair, and gains one with a new
-    one: nothing is factorised, and the slots need not be sorted.
-    """
-
-    inverse: Small
-    """Inverse of R, shape (B, m, m)."""
-
-    middle: Small
-    """Y H Yᵀ, shape (B, m, m)."""
-
-    curvature: Small
-    """s y of every pair, shape (B, m)."""
-
-    def put(self, slot: int, steps_y: Small, middle: Small, is_sound: Small) -> None:
-        """Enter a pair in the place of another, from S y and Y H y (B, m), in place."""
-        own = steps_y[:, slot]
-        safe = _where(is_sound, own, 1.0)[:, None]
-        self.inverse[:, slot], self.inverse[:, :, slot] = 0, 0
-        column = (self.inverse @ steps_y[..., None])[..., 0] / -safe
-        column[:, slot] = _where(is_sound, 1 / safe[:, 0], 0.0)
-        self.inverse[:, :, slot] = column
-        self.middle[:, slot] = self.middle[:, :, slot] = middle
-        self.curvature[:, slot] = own
-
-    def to(self, dtype: torch.dtype) -> Products:
-        """Return the same tensors in another dtype."""
-        return Products(*(part.to(dtype) for part in vars(self).values()))
-
-    def weights(self, steps_g: Small, changes_g: Small, scale: Small, n: int) -> Small:
-        """Weights (B, n, 2) of every s and H y in the solution, from S g and Y H g (B, n)."""
-        inverse = self.inverse[:, :n, :n]
-        p = inverse @ steps_g[..., None]
-        q = self.curvature[:, :n, None] * p
-        q = q + scale[:, None, None] * (self.middle[:, :n, :n] @ p - changes_g[..., None])
-        top, bottom = inverse.swapaxes(1, 2) @ q, -scale[:, None, None] * p
-        if isinstance(top, Tensor):
-            return torch.cat([top, bottom], dim=-1)
-        return np.concatenate([top, bottom], axis=-1)
+from torchlogreg.curvature.pair_products import Products, Small, namespace, to_like, to_small
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +76,7 @@ class Pairs(Curvature):
         """Return no pairs yet, for coefficients (B, R, D)."""
         B, P = len(like), like[0].numel()
         small = [
-            _small(array, is_attended)
+            to_small(array, is_attended)
             for array in (
                 like.new_zeros(B, n_slots, n_slots),
                 like.new_zeros(B, n_slots, n_slots),
@@ -182,7 +132,7 @@ class Pairs(Curvature):
             spoilt = torch.as_tensor(~is_sound, device=y.device)
             own.masked_fill_(spoilt[:, None, None], 0)
             y.masked_fill_(spoilt[:, None], 0)
-            products = _where(is_sound[:, None, None], products, 0.0)
+            products = namespace(products).where(is_sound[:, None, None], products, 0.0)
         self.products.put(slot, *self._padded(products), is_sound)
         return self.evolved(count=self.count + 1)._rescaled(slot)
 
@@ -223,7 +173,7 @@ class Pairs(Curvature):
             return step
         products = self._multiplied(g, n)
         weights = self.products.weights(products[..., 0], products[..., 1], scale, n)
-        weights = _like(weights.reshape(len(g), 1, -1), g)
+        weights = to_like(weights.reshape(len(g), 1, -1), g)
         return step.view(len(g), 1, -1).baddbmm_(weights, self._filled(n)).view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:
@@ -294,7 +244,7 @@ class Pairs(Curvature):
         """The scale, to multiply (B, R, D) by."""
         if self.is_attended and len(self.scale) == 1:
             return float(self.scale[0])
-        return _like(self.scale, v)[:, None, None]
+        return to_like(self.scale, v)[:, None, None]
 
     def _initial_multiply(self, v: Tensor) -> Tensor:
         product = v if self.initial is None else self._where_trusted(self.initial.multiply(v), v)
@@ -302,7 +252,7 @@ class Pairs(Curvature):
         return scaled
 
     def _as_small(self, tensor: Tensor) -> Small:
-        return _small(tensor, self.is_attended)
+        return to_small(tensor, self.is_attended)
 
     def _where_trusted(self, new: Tensor, old: Tensor) -> Tensor:
         return new if self.is_trusted is None else torch.where(self.is_trusted, new, old)
@@ -314,20 +264,7 @@ class Pairs(Curvature):
         every iteration.
         """
         expected = self.products.middle[:, slot, slot]
-        is_known = expected > 0
-        scale = self.products.curvature[:, slot] / _where(is_known, expected, 1.0)
-        is_fit = is_known & (scale > 0) & (scale < np.inf)
-        return self.evolved(scale=_where(is_fit, scale, self.scale))
-
-
-def _small(tensor: Tensor, is_attended: bool) -> Small:
-    return np.array(tensor.tolist()) if is_attended else tensor
-
-
-def _like(array: Small, tensor: Tensor) -> Tensor:
-    whole: Tensor = array if isinstance(array, Tensor) else torch.from_numpy(array)
-    return whole.to(tensor)
-
-
-def _where(mask: Small, new: Any, old: Any) -> Small:
-    return torch.where(mask, new, old) if isinstance(mask, Tensor) else np.where(mask, new, old)
+        where, is_known = namespace(expected).where, expected > 0
+        scale = self.products.curvature[:, slot] / where(is_known, expected, 1.0)
+        is_fit = is_known & (scale > 0) & (scale < math.inf)
+        return self.evolved(scale=where(is_fit, scale, self.scale))

@@ -58,7 +58,7 @@ def damped_cholesky_(matrices: Tensor, diagonal: Tensor | None = None) -> Tensor
     damping = torch.finfo(matrices.dtype).eps * matrices.shape[-1]
     diagonal.mul_(1 + damping)
     factor: Tensor
-    with suppress(torch.linalg.LinAlgError):
+    with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         factor = torch.linalg.cholesky(matrices)
         return factor
     tiny = torch.finfo(matrices.dtype).tiny

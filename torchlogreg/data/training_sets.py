@@ -181,9 +181,11 @@ class ArrayRows(TrainingSet):
         """Centre and round a block; as a copy with a column of ones if it is small and dense."""
         if centre is not None:
             block = block.centred_on(centre)
-        is_small = isinstance(block, DenseBlock) and block.n_entries <= most_entries
-        is_copied = is_small and block.has_intercept
-        rows = block.by_columns(self.dtype) if is_copied else block.to(self.dtype)
+        is_copied = block.has_intercept and block.n_entries <= most_entries
+        if is_copied and isinstance(block, DenseBlock):
+            rows: RowBlock = block.by_columns(self.dtype)
+        else:
+            rows = block.to(self.dtype)
         return rows if self.dtype == block.weight.dtype else replace(rows, exact=block)
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from torchlogreg.data.validation import (
 )
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import LogisticModule, module_class
-from torchlogreg.problem.products import full_precision, linear_predictor
+from torchlogreg.problem.products import full_precision, logits
 from torchlogreg.problem.threads import threads_for
 
 
@@ -159,30 +159,34 @@ class LogisticClassifierMixin(ClassifierMixin):
         return module
 
     def _predict(self, X: Any, output: Any) -> Any:
-        """Apply ``output(family, eta)``, with eta of shape (R, n), to X block by block."""
+        """Apply ``output(family, eta)``, with eta of shape (n, R), to X block by block."""
         check_is_fitted(self, "coef_")
         X = check_features(self, X)
         is_tensor = isinstance(X, Tensor)
-        coef = self._coef(X.device if is_tensor else _device_of(self.coef_))
-        family = family_of(len(self.classes_))
+        weights, intercept = self._parameters(X.device if is_tensor else _device_of(self.coef_))
+        family, device = family_of(len(self.classes_)), weights.device
         outputs = []
-        work = float(X.shape[0]) * coef.numel()
-        with threads_for(work, coef.device), full_precision(coef.device):
-            for X_block in feature_blocks(X, coef.shape[0]):
-                features = as_tensor(X_block, coef.device)
-                dtype = torch.promote_types(features.dtype, coef.dtype)
-                eta = linear_predictor(features.to(dtype), coef.to(dtype))
+        work = float(X.shape[0]) * weights.numel()
+        with threads_for(work, device), full_precision(device):
+            for X_block in feature_blocks(X, len(weights)):
+                features = as_tensor(X_block, device)
+                dtype = torch.promote_types(features.dtype, weights.dtype)
+                eta = logits(features.to(dtype), weights.to(dtype), intercept.to(dtype))
                 outputs.append(output(family, eta))
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-        return outgoing(joined.mT.contiguous() if joined.ndim == 2 else joined, is_tensor)
+        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return outgoing(joined.contiguous(), is_tensor)
 
-    def _coef(self, device: torch.device) -> Tensor:
-        """Weights and intercepts as one tensor of shape (R, d + 1)."""
+    def _parameters(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Weights (R, d) and intercepts (R,)."""
         weights, intercept = (  # which may be read-only memory maps
             as_tensor(np.asarray(part) if not isinstance(part, Tensor) else part, device)
             for part in (self.coef_, self.intercept_)
         )
-        intercept = intercept.to(weights.dtype)
+        return weights, intercept.to(weights.dtype)
+
+    def _coef(self, device: torch.device) -> Tensor:
+        """Weights and intercepts as one tensor of shape (R, d + 1)."""
+        weights, intercept = self._parameters(device)
         return torch.cat([weights, intercept.unsqueeze(-1)], dim=-1)
 
     def __sklearn_tags__(self) -> Tags:

@@ -244,12 +244,12 @@ class LogisticNet(skorch.NeuralNet):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, K) of the classes."""
-        proba: np.ndarray = self.criterion_.family.proba(self.forward(X).mT).mT.cpu().numpy()
+        proba: np.ndarray = self.criterion_.family.proba(self.forward(X)).cpu().numpy()
         return proba
 
     def predict(self, X: Any) -> np.ndarray:
         """Codes (n,) of the most probable classes."""
-        codes: np.ndarray = self.criterion_.family.classify(self.forward(X).mT).cpu().numpy()
+        codes: np.ndarray = self.criterion_.family.classify(self.forward(X)).cpu().numpy()
         return codes
 
 

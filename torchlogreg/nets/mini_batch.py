@@ -175,9 +175,9 @@ class MiniBatchNet(LogisticNet):
         """Record loss and accuracy on the rows held out."""
         ((dataset, codes),) = iterator
         point = self.criterion_.objective(dataset.rows).at(self.module_.coef.detach())
-        right = self.criterion_.family.classify(joined(point.eta)) == codes
+        right = self.criterion_.family.classify(joined(point.eta).mT) == codes
         accuracy = (right * dataset.rows.weight).sum(-1)
-        self.history.record("valid_loss", float(point.value.sum()))
+        self.history.record("valid_loss", sum(point.value))
         self.history.record("valid_accuracy", accuracy.mean().item())
 
     def _check_loss(self, loss: float) -> None:

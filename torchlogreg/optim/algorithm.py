@@ -34,6 +34,15 @@ class Memory(Batched):
         return {}
 
 
+def spread(value: Any, problems: list[int], n_problems: int, empty: float = 0.0) -> Any:
+    """Enter what is known of some problems, a tensor, into one for all; the rest is left empty."""
+    if len(problems) == n_problems or not isinstance(value, Tensor):
+        return value
+    whole = torch.full_like(value[:1], empty).repeat(n_problems, *[1] * (value.ndim - 1))
+    whole[problems] = value
+    return whole
+
+
 M = TypeVar("M", bound=Memory)
 
 

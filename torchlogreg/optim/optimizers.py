@@ -18,7 +18,6 @@ from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stopping import Standing
 from torchlogreg.optim.truncated_newton import TruncatedNewton
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import on_host
 
 
 class FullBatchOptimizer(torch.optim.Optimizer):
@@ -140,8 +139,9 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         self.publish()
         run = self.run
         assert run is not None
-        left = [s.value for b, s in enumerate(run.standings) if b not in run.problems]
-        value = sum([*on_host(run.state.point.value), *left])
+        left = sum(s.value for b, s in enumerate(run.standings) if b not in run.problems)
+        value = run.state.point.value
+        value = (value.sum() if isinstance(value, Tensor) else sum(value)) + left
         return torch.as_tensor(value, dtype=self._param.dtype, device=self._param.device)
 
     # No version is counted and no graph prepared: every call takes a quarter less.

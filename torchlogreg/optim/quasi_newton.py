@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature import Pairs
-from torchlogreg.optim.algorithm import Algorithm, Memory
+from torchlogreg.optim.algorithm import Algorithm, Memory, spread
 from torchlogreg.optim.choice import SampledCurvature
 from torchlogreg.optim.minimise import minimise
 from torchlogreg.optim.stages import Subsample
@@ -63,16 +63,11 @@ class QuasiNewtonMemory(Memory):
         stored = {name: getattr(self, name) for name in names}
         scale = torch.as_tensor(self.pairs.scale)
         stored |= {"S": self.pairs.steps, "Y": self.pairs.differences, "scale": scale}
-        known = {name: value for name, value in stored.items() if value is not None}
-        if len(problems) == n_problems:
-            return known
-        for name, value in known.items():
-            if isinstance(value, Tensor):
-                whole = torch.full_like(value[:1], float(name == "scale"))
-                whole = whole.repeat(n_problems, *[1] * (value.ndim - 1))
-                whole[problems] = value
-                known[name] = whole
-        return known
+        return {
+            name: spread(value, problems, n_problems, empty=float(name == "scale"))
+            for name, value in stored.items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True)

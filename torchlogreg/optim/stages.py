@@ -20,8 +20,8 @@ class Stages:
     digits or so.
     """
 
-    large_entries: float = 2**20
-    """Fewest entries of X with which time goes into the products with X rather than the calls."""
+    large_work: float = 2**21
+    """Fewest multiplications in a product with X that take more time than its calls."""
 
     far: float = 100.0
     """Deviations from zero beyond which float32 leaves too few digits of a column."""
@@ -29,10 +29,10 @@ class Stages:
     n_looked_at: int = 1000
     """Rows that are looked at for that."""
 
-    def of(self, objective: Objective) -> list[Objective]:
+    def of(self, objective: Objective, n_outputs: int) -> list[Objective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
         rows = objective.rows
-        is_large = rows.is_dense and rows.n_entries >= self.large_entries
+        is_large = rows.is_dense and rows.n_entries * n_outputs >= self.large_work
         if objective.dtype != torch.float64 or not is_large or self._lies_far_from_zero(objective):
             return [objective]
         single = torch.float32

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.curvature import Curvature, Diagonal
-from torchlogreg.optim.algorithm import Algorithm, Memory
+from torchlogreg.optim.algorithm import Algorithm, Memory, spread
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import Point
+from torchlogreg.problem.points import Point, compute, on_host
 
 MOST_FORCING = 0.5
 """Largest part of the residual that the equations may leave."""
@@ -32,20 +31,31 @@ class TruncatedNewtonMemory(Memory):
     known: Tensor | None = None
     """The direction."""
 
-    first_norms: np.ndarray | None = None
-    """Gradient norm (B,) of each problem before the first iteration."""
+    first_norms: tuple[float, ...] | None = None
+    """Gradient norm of each problem before the first iteration."""
+
+    diagonal: Diagonal | None = None
+    """About that of the Hessian of the loss."""
+
+    mean: Tensor | None = None
+    """Mean curvature of the rows, which it goes with, shape (B, R, 1)."""
 
     def to(self, dtype: torch.dtype) -> TruncatedNewtonMemory:
         """Return it for an objective of another dtype."""
-        return self.evolved(known_at=None)
+        diagonal, mean = self.diagonal, self.mean
+        if diagonal is not None and mean is not None:
+            diagonal, mean = Diagonal(diagonal.diagonal.to(dtype)), mean.to(dtype)
+        return self.evolved(known_at=None, diagonal=diagonal, mean=mean)
 
     def stored(self, problems: list[int], n_problems: int) -> dict[str, Any]:
         """Return what is needed to go on after a break; zeros for problems that have left."""
         if self.first_norms is None:
             return {}
-        norms = torch.zeros(n_problems, dtype=torch.float64, device="cpu")
-        norms[problems] = torch.from_numpy(self.first_norms)
-        return {"first_norms": norms}
+        norms = torch.tensor(self.first_norms, dtype=torch.float64, device="cpu")
+        stored = {"first_norms": norms}
+        if self.diagonal is not None and self.mean is not None:
+            stored |= {"diagonal": self.diagonal.diagonal, "mean": self.mean}
+        return {name: spread(value, problems, n_problems) for name, value in stored.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,8 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     convergence of the outer iterations deserves.
 
     Where there are as many rows as columns, the diagonal of the Hessian preconditions the
-    equations. Otherwise nothing does: the steps then stay in the space that the rows span.
+    equations. It is computed once, and follows the mean curvature of the rows from then on.
+    Otherwise nothing does: the steps then stay in the space that the rows span.
 
     Parameters
     ----------
@@ -86,8 +97,14 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True
     ) -> TruncatedNewtonMemory:
         """Return the memory that was stored; an empty one for an empty mapping."""
-        norms = stored.get("first_norms")
-        return TruncatedNewtonMemory(first_norms=None if norms is None else norms.numpy(force=True))
+        if "first_norms" not in stored:
+            return TruncatedNewtonMemory()
+        diagonal, mean = stored.get("diagonal"), stored.get("mean")
+        return TruncatedNewtonMemory(
+            first_norms=on_host(stored["first_norms"]),
+            diagonal=None if diagonal is None else Diagonal(diagonal),
+            mean=mean,
+        )
 
     def direction(
         self, objective: Objective, point: Point, memory: TruncatedNewtonMemory, norm: float
@@ -95,10 +112,15 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         """Solve H p = -g, about."""
         if memory.known_at is point and memory.known is not None:
             return memory.known, memory
-        norms = np.array(torch.linalg.vector_norm(point.grad, math.inf, (-2, -1)).tolist())
+        norms = on_host(torch.linalg.vector_norm(point.grad, math.inf, (-2, -1)))
         first = norms if memory.first_norms is None else memory.first_norms
-        direction = self._solved(objective, point, self._forcing(norms, first))
-        return direction, TruncatedNewtonMemory(point, direction, first)
+        curvature = objective.curvature(point)
+        memory = self._on_diagonal(objective, point, curvature, memory)
+        diagonal = memory.diagonal
+        preconditioner = None if diagonal is None else diagonal.shifted(objective.ridge)
+        forcing = tuple(map(self._forcing, norms, first))
+        direction = self._solved(objective, point.grad, curvature, preconditioner, forcing)
+        return direction, memory.evolved(known_at=point, known=direction, first_norms=first)
 
     def gap(
         self, objective: Objective, point: Point, memory: TruncatedNewtonMemory
@@ -107,71 +129,95 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         direction, memory = self.direction(objective, point, memory, math.nan)
         return -0.5 * (point.grad * direction).sum((-2, -1)), memory
 
-    def _forcing(self, norms: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Part (B,) of the residual that may be left.
+    @staticmethod
+    def _on_diagonal(
+        objective: Objective,
+        point: Point,
+        curvature: list[Tensor],
+        memory: TruncatedNewtonMemory,
+    ) -> TruncatedNewtonMemory:
+        """Compute the diagonal, or scale it by the change of the mean curvature; if it helps."""
+        if objective.rows.n_rows < objective.rows.n_columns:
+            return memory
+        mean = objective.mean_curvature(curvature)
+        if memory.diagonal is None or memory.mean is None:
+            diagonal = Diagonal.at(objective, point)
+        else:
+            diagonal = memory.diagonal.scaled(mean / memory.mean)
+        return memory.evolved(diagonal=diagonal, mean=mean)
+
+    def _forcing(self, norm: float, first: float) -> float:
+        """Part of the residual that may be left.
 
         It shrinks with the gradient, for convergence faster than linear, but not below what the
         goal asks for.
         """
-        safe = np.where(norms > 0, norms, 1)
-        shrinking = np.sqrt(safe / np.where(first > 0, first, 1))
-        enough = 0.1 * self.stopping.goal / safe
-        forcing: np.ndarray = np.fmin(np.maximum(shrinking, enough), MOST_FORCING)
-        return forcing
+        if not 0 < norm < math.inf:
+            return MOST_FORCING
+        shrinking = math.sqrt(norm / first) if first > 0 else MOST_FORCING
+        return min(max(shrinking, 0.1 * self.stopping.goal / norm), MOST_FORCING)
 
-    def _solved(self, objective: Objective, point: Point, forcing: np.ndarray) -> Tensor:
+    def _solved(
+        self,
+        objective: Objective,
+        grad: Tensor,
+        curvature: list[Tensor],
+        preconditioner: Curvature | None,
+        forcing: tuple[float, ...],
+    ) -> Tensor:
         """Solve H p = -g for every problem, up to a part of the residual's norm."""
-        curvature = objective.curvature(point)
-        preconditioner: Curvature | None = None
-        if objective.rows.n_rows >= objective.rows.n_columns:
-            preconditioner = Diagonal.at(objective, point).shifted(objective.ridge)
-
-        step, residual = torch.zeros_like(point.grad), point.grad.clone()
-        conjugate = goal = before = None
+        step, residual = torch.zeros_like(grad), grad.clone()
+        conjugate = before = goals = None
         for _ in range(self.max_inner):
             solved = residual if preconditioner is None else preconditioner.solve(residual)
-            product = square = _dot(residual, solved)
+            products = squares = _dots(residual, solved)
             if preconditioner is not None:
-                square = _dot(residual, residual)
-            goal = forcing**2 * square if goal is None else goal
-            is_going = (square > goal) & (product > 0)
-            if not is_going.any():
+                squares = _dots(residual, residual)
+            if goals is None:
+                goals = compute(lambda part, square: part**2 * square, forcing, squares)
+            # Problems that are solved wait for the others.
+            products = compute(_if_above, products, squares, goals)
+            if not any(products):
                 break
-            if conjugate is None:
-                conjugate = -solved
+            if conjugate is None or before is None:
+                conjugate = solved.neg()
             else:
-                conjugate = _scale(conjugate, _ratio(product, before, is_going)).sub_(solved)
-            before = product
+                conjugate = _scale_(conjugate, compute(_ratio, products, before)).sub_(solved)
+            before = products
             image = objective.hessian_product(curvature, conjugate)
-            length = _ratio(product, _dot(conjugate, image), is_going)
-            if not length.any():  # rounding has spoilt the curvature
+            lengths = compute(_ratio, products, _dots(conjugate, image))
+            if not any(lengths):  # rounding has spoilt the curvature
                 break
-            step, residual = _add(step, conjugate, length), _add(residual, image, length)
+            step, residual = _add_(step, conjugate, lengths), _add_(residual, image, lengths)
         return step
 
 
-def _dot(one: Tensor, other: Tensor) -> np.ndarray:
+def _if_above(product: float, square: float, goal: float) -> float:
+    """Product of a residual that is above the goal, if it is positive; otherwise 0."""
+    return product if square > goal and product > 0 else 0.0
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """Ratio to a positive number, otherwise 0."""
+    return numerator / denominator if denominator > 0 else 0.0
+
+
+def _dots(one: Tensor, other: Tensor) -> tuple[float, ...]:
     """Products (B,) of two tensors (B, R, D)."""
     if len(one) == 1:
-        return np.array([torch.dot(one.view(-1), other.view(-1)).item()])
-    return np.array(torch.linalg.vecdot(one.flatten(1), other.flatten(1)).tolist())
+        return (torch.dot(one.view(-1), other.view(-1)).item(),)
+    return tuple(torch.linalg.vecdot(one.flatten(1), other.flatten(1)).tolist())
 
 
-def _ratio(numerator: np.ndarray, denominator: Any, mask: np.ndarray) -> np.ndarray:
-    """Ratios (B,) where the mask holds and the denominator is positive, 0 elsewhere."""
-    mask = mask & (denominator > 0)
-    return np.where(mask, numerator / np.where(mask, denominator, 1), 0)
-
-
-def _scale(tensor: Tensor, factor: np.ndarray) -> Tensor:
+def _scale_(tensor: Tensor, factors: Sequence[float]) -> Tensor:
     """Multiply a tensor (B, R, D) by a number for each problem, in place."""
-    if len(factor) == 1:
-        return tensor.mul_(float(factor[0]))
-    return tensor.mul_(torch.from_numpy(factor).to(tensor)[:, None, None])
+    if len(factors) == 1:
+        return tensor.mul_(factors[0])
+    return tensor.mul_(tensor.new_tensor(factors)[:, None, None])
 
 
-def _add(to: Tensor, tensor: Tensor, factor: np.ndarray) -> Tensor:
+def _add_(to: Tensor, tensor: Tensor, factors: Sequence[float]) -> Tensor:
     """Add a tensor (B, R, D) times a number for each problem, in place."""
-    if len(factor) == 1:
-        return to.add_(tensor, alpha=float(factor[0]))
-    return to.addcmul_(tensor, torch.from_numpy(factor).to(to)[:, None, None])
+    if len(factors) == 1:
+        return to.add_(tensor, alpha=factors[0])
+    return to.addcmul_(tensor, to.new_tensor(factors)[:, None, None])

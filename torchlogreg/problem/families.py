@@ -58,13 +58,17 @@ class Family(Protocol):
         """Sum (B, R, R) of the rows' weighted Hessians in eta."""
 
     def classify(self, eta: Tensor) -> Tensor:
-        """Code (..., n) of the most probable class."""
+        """Code (..., n) of the most probable class, from logits (..., n, R)."""
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Probabilities (..., K, n) of all classes."""
+        """Probabilities (..., n, K) of all classes, from logits (..., n, R)."""
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-probabilities (..., K, n) of all classes, finite for finite eta."""
+        """Log-probabilities (..., n, K) of all classes, finite for finite logits (..., n, R)."""
+
+
+SIGNS = (-1.0, 1.0)
+"""Of the logit, for the first class and the second."""
 
 
 class Bernoulli:
@@ -116,15 +120,15 @@ class Bernoulli:
 
     def classify(self, eta: Tensor) -> Tensor:
         """The second class if its logit is positive."""
-        return (eta.squeeze(-2) > 0).to(torch.int64)
+        return (eta.squeeze(-1) > 0).to(torch.int64)
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Probabilities of both classes, shape (..., 2, n)."""
-        return torch.sigmoid(torch.cat([-eta, eta], dim=-2))
+        """Probabilities of both classes, shape (..., n, 2)."""
+        return (eta * eta.new_tensor(SIGNS)).sigmoid_()
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-probabilities of both classes, shape (..., 2, n)."""
-        return F.logsigmoid(torch.cat([-eta, eta], dim=-2))
+        """Log-probabilities of both classes, shape (..., n, 2)."""
+        return F.logsigmoid(eta * eta.new_tensor(SIGNS))
 
 
 class Categorical:
@@ -182,15 +186,15 @@ class Categorical:
 
     def classify(self, eta: Tensor) -> Tensor:
         """The class of the largest logit."""
-        return eta.argmax(-2)
+        return eta.argmax(-1)
 
     def proba(self, eta: Tensor) -> Tensor:
-        """Softmax over the classes, shape (..., K, n)."""
-        return torch.softmax(eta, dim=-2)
+        """Softmax over the classes, shape (..., n, K)."""
+        return torch.softmax(eta, dim=-1)
 
     def log_proba(self, eta: Tensor) -> Tensor:
-        """Log-softmax over the classes, shape (..., K, n)."""
-        return torch.log_softmax(eta, dim=-2)
+        """Log-softmax over the classes, shape (..., n, K)."""
+        return torch.log_softmax(eta, dim=-1)
 
 
 def _index(targets: Tensor, like: Tensor) -> Tensor:

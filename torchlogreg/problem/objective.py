@@ -140,6 +140,19 @@ class Objective(RowSums):
             for block, residual in zip(self.rows, point.residual, strict=True)
         ]
 
+    def mean_curvature(self, curvature: list[Tensor]) -> Tensor:
+        """Weighted mean (B, R, 1) of the diagonals of the rows' Hessians in eta, from curvatures.
+
+        Not less than ``LEAST_CURVATURE``.
+        """
+
+        def part(block: RowBlock, curvature: Tensor) -> tuple[Tensor]:
+            diagonal = self.family.curvature_diagonal(curvature, block.wide_weight)
+            return (diagonal.sum(-1, keepdim=True),)
+
+        (mean,) = self.rows.sum(part, curvature)
+        return mean.clamp_(min=LEAST_CURVATURE)
+
     def hessian_product(self, curvature: list[Tensor], v: Tensor) -> Tensor:
         """Hessian, penalty included, times v (B, R, D): X is read twice."""
 

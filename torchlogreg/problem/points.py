@@ -32,7 +32,7 @@ def compute(function: Callable[..., Any], *numbers: Numbers) -> Numbers:
 def on_host(numbers: Numbers) -> tuple[float, ...]:
     """Bring numbers to the host if they are not there."""
     if not isinstance(numbers, Tensor):
-        return numbers
+        return tuple(numbers)
     return (numbers.item(),) if len(numbers) == 1 else tuple(numbers.tolist())
 
 

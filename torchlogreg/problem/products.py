@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 CHUNK_ENTRIES = 2**21
 """Most entries of a temporary matrix made from rows of X: they are taken in chunks."""
@@ -66,6 +67,18 @@ def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
     return eta.view(*coef.shape[:-1], n)
 
 
+def logits(X: Tensor, weights: Tensor, intercept: Tensor) -> Tensor:
+    """Compute the logits (n, R) of the rows of X (n, d), dense or CSR, for predictions.
+
+    Those of a row lie next to each other, as users expect them.
+    """
+    if X.layout is not torch.strided:
+        return multiply_sparse(X, weights).mT + intercept
+    if X.is_contiguous() and suits_onednn(X) and not _is_traced(X, weights):
+        return _onednn_product(X, weights.contiguous(), intercept)
+    return linear(X, weights, intercept)
+
+
 def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     r"""Multiply a thin matrix by the transpose of a large one.
 
@@ -90,8 +103,7 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     """
     if large.dtype != thin.dtype:
         return _bfloat16_product(thin, large)
-    is_traced = torch.is_grad_enabled() and (thin.requires_grad or large.requires_grad)
-    if not is_traced and suits_onednn(large):
+    if suits_onednn(large) and not _is_traced(thin, large):
         return _onednn_product(thin.contiguous(), large)
     return thin @ large.T
 
@@ -141,9 +153,15 @@ def _has_onednn_kernel() -> bool:
         return False
 
 
-def _onednn_product(thin: Tensor, large: Tensor) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(thin, large, None, "none", [], "")
+def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply one matrix by the transpose of another and add a bias to every row."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return product
+
+
+def _is_traced(*tensors: Tensor) -> bool:
+    """Whether autograd wants to know of what is done to one of these."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 @cache
