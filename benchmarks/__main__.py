@@ -14,7 +14,7 @@ from benchmarks.datasets import DATASETS
 from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
 from benchmarks.load import load
-from benchmarks.memory import peak_memory
+from benchmarks.memory import PROCESSES, peak_memory
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
 from benchmarks.stream import stream, summary
@@ -35,6 +35,7 @@ def main():
     parser.add_argument("what", nargs="?", choices=PARTS, default="table")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--C", type=float, default=1.0, help="inverse regularisation strength")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="for memory")
     parser.add_argument("--output", type=Path, help="JSON file (benchmarks/results/<time>.json)")
     options = parser.parse_args()
     stamp = time.strftime("%Y-%m-%dT%H%M%S")
@@ -84,7 +85,11 @@ def measure_memory(options, output):
     records = _for_each_dataset(
         options,
         lambda dataset: [
-            {"dataset": dataset, "competitor": name, **peak_memory(dataset, name)}
+            {
+                "dataset": dataset,
+                "competitor": name,
+                **peak_memory(dataset, name, options.processes),
+            }
             for name in COMPETITORS
         ],
     )

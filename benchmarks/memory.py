@@ -16,9 +16,10 @@ from benchmarks.datasets import DATASETS
 from benchmarks.runner import timed_fits
 
 PROCESSES = 5
+"""Processes that are measured, each with one fit."""
 
 
-def peak_memory(dataset, competitor):
+def peak_memory(dataset, competitor, n_processes=PROCESSES):
     """Peak of the resident memory of a fit in a new process, in bytes, and that of X.
 
     The median of some processes: what the allocator has at hand differs by some megabytes.
@@ -26,10 +27,10 @@ def peak_memory(dataset, competitor):
     command = [sys.executable, "-m", "benchmarks.memory", dataset, competitor]
     results = [
         subprocess.run(command, capture_output=True, text=True, check=True)
-        for _ in range(PROCESSES)
+        for _ in range(n_processes)
     ]
     measured = [json.loads(result.stdout.splitlines()[-1]) for result in results]
-    return sorted(measured, key=lambda record: record["peak"])[PROCESSES // 2]
+    return sorted(measured, key=lambda record: record["peak"])[n_processes // 2]
 
 
 def _status(field):

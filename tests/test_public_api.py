@@ -74,7 +74,7 @@ def test_every_part_of_the_suite_is_published_and_shown(tmp_path):
     pages = [path.read_text() for path in (ROOT / "docs").rglob("*.rst")]
     shown = {name for page in pages for name in re.findall(r"_generated/(\w+)\.inc", page)}
     assert shown == {path.stem for path in tmp_path.glob("*.inc")}
-    assert shown == {*SUITE, "comparison"}
+    assert shown == {*SUITE, "comparison", "net"}
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert "100 chunks, 10.0 GB in all" in (tmp_path / "stream.inc").read_text()
 
@@ -138,6 +138,7 @@ def test_demo_without_mnist(tmp_path):
 def test_benchmark_command(tmp_path, what, shown, stored):
     output = tmp_path / "results.json"
     command = [sys.executable, "-m", "benchmarks", what, "--datasets", "wine", "--output", output]
+    command += ["--processes", "1"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert shown in result.stdout

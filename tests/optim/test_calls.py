@@ -28,8 +28,8 @@ class Calls(TorchDispatchMode):
 @pytest.mark.parametrize(
     ("algorithm", "n_classes", "most"),
     [
-        (Newton(), 2, 55),
-        (Newton(), 3, 65),
+        (Newton(), 2, 45),
+        (Newton(), 3, 50),
         (QuasiNewton(), 3, 100),
         (QuasiNewton(preconditioner=SampledCurvature(), subsample=None), 3, 100),
     ],

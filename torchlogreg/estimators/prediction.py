@@ -54,7 +54,7 @@ class LogisticClassifierMixin(ClassifierMixin):
         eta : ndarray or Tensor of shape (n,) or (n, K)
             For two classes the logit of ``classes_[1]``, otherwise one logit per class.
         """
-        return self._predict(X, lambda family, eta: eta[0] if eta.shape[0] == 1 else eta)
+        return self._predict(X, lambda family, eta: eta.squeeze(-1) if eta.shape[-1] == 1 else eta)
 
     @overload
     def predict(self, X: Tensor) -> Any: ...

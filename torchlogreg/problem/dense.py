@@ -77,10 +77,13 @@ class DenseBlock(RowBlock):
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
         if not self.is_complete:
             return super().design(rows)
-        columns = self.X.T
         if isinstance(rows, Tensor):
-            return columns.index_select(1, rows)
-        return columns if rows is None else columns[:, rows]
+            return self._columns.index_select(1, rows)
+        return self._columns if rows is None else self._columns[:, rows]
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        return self.X.T
 
     def predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n)."""
