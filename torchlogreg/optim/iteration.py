@@ -1,111 +1,31 @@
 """An iteration: in which order objective, algorithm, line search and stopping rule are asked.
 
-Between two iterations a minimisation is a :class:`State`, which never changes: :func:`begin` and
-:func:`step` return others.
+Between two iterations a minimisation is a :class:`~torchlogreg.optim.state.State`, which never
+changes: :func:`begin` and :func:`step` return others.
 
 1. :func:`begin` evaluates the objective, or the first of its stand-ins, where it is to begin.
 2. :func:`step` makes an iteration: the algorithm's direction, a line search, what the algorithm
    learns from the move, and the verdict of the stopping rule.
 3. A stand-in that no longer pays is left for the next stage.
 4. A problem that seems to be done is evaluated again, as exactly as can be, at the coefficients
-   that are returned. It goes on if that shows that it can.
+   that are returned (:mod:`torchlogreg.optim.checks`). It goes on if that shows that it can.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
+from torchlogreg.optim.checks import checked, has_unchecked
 from torchlogreg.optim.line_search import secant_search, wolfe_search
+from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.optim.stopping import Standing
-from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import Numbers, Point, compute, on_host
-
-FEW_UPDATES = 20
-"""Iterations up to which a linear predictor that was updated has no larger rounding errors than one
-that is computed anew: either is a sum of as many products as there are columns, or more."""
-
-
-NEGLIGIBLE = 0.01
-"""Part of the gradient norm to be reached that rounding errors may add to it unnoticed."""
-
-
-class Look(NamedTuple):
-    """Numbers of each problem in the batch after an iteration."""
-
-    values: Numbers
-    """Objectives."""
-
-    norms: Numbers
-    """Gradient norms."""
-
-    lengths: Numbers
-    """Step lengths."""
-
-
-@dataclass(frozen=True, eq=False)
-class State(Batched, Generic[M]):
-    """Where the minimisation of some problems stands between two iterations."""
-
-    stages: list[Objective]
-    """What is minimised now, and what after it."""
-
-    point: Point
-    """The present stage at the coefficients that it is minimised over."""
-
-    memory: M
-    """What the algorithm has learnt."""
-
-    standings: tuple[Standing, ...]
-    """How each problem stands, as of the last look."""
-
-    stage_start: Point | None
-    """Where the present stage began; None on the last one, which nothing follows."""
-
-    length: Numbers
-    """Step lengths of the last iteration."""
-
-    checked_coef: Tensor | None = None
-    """The user's coefficients (B, R, D) that the point was evaluated at, if it was checked."""
-
-    first_trial: Tensor | None = None
-    """First trial of the next line search, where nobody waits for its result."""
-
-    is_near: bool = False
-    """Whether the stage began without coefficients, or where another stage had ended: linear
-    predictors were never large."""
-
-    queue: list[Look] = field(default_factory=list)
-    """What nobody has looked at; empty when problems leave."""
-
-    @property
-    def objective(self) -> Objective:
-        """What is minimised now."""
-        return self.stages[0]
-
-    @property
-    def coef(self) -> Tensor:
-        """The user's coefficients (B, R, D)."""
-        if self.checked_coef is not None:
-            return self.checked_coef
-        return self.objective.outer(self.point.coef).to(self.stages[-1].dtype)
-
-    @property
-    def is_stand_in(self) -> bool:
-        """Whether that is a stand-in."""
-        return len(self.stages) > 1
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every problem is done, at least on this stage."""
-        return all(standing.is_done for standing in self.standings)
+from torchlogreg.problem.points import compute
 
 
 def begin(
@@ -160,7 +80,7 @@ def step(
     """
     looks: list[Look] = []
     is_last = False
-    if _has_unchecked(state):  # which then leave: nothing may be in the queue
+    if has_unchecked(state):  # which then leave: nothing may be in the queue
         look_every = 1
     if not state.is_done:
         state, looks = _judged(_moved(state, algorithm), algorithm, look_every)
@@ -168,40 +88,12 @@ def step(
         if is_last:
             coef, standings = state.point.coef, state.standings
             state = begin(state.stages[1:], coef, algorithm, state.memory, standings, state)
-    is_to_check = _has_unchecked(state)
+    is_to_check = has_unchecked(state)
     if is_to_check:
-        state = _checked(state, algorithm)
+        state = checked(state, algorithm)
     if is_last or is_to_check:  # the iteration has come to something else in the end
         looks = [*looks[:-1], _standing_look(state)]
     return state, looks
-
-
-def _has_unchecked(state: State[M]) -> bool:
-    """Whether a problem is done with the objective itself, but was not checked."""
-    return not state.is_stand_in and any(s.is_done and not s.is_checked for s in state.standings)
-
-
-def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
-    """Look at what nobody has looked at, and evaluate exactly what has not been."""
-    standings = list(state.standings)
-    looks = _fetched(state, state.queue)
-    for place, (value, norm) in enumerate(zip(*looks[-1][:2], strict=True) if looks else ()):
-        standings[place] = replace(
-            standings[place],
-            n_iter=standings[place].n_iter + len(looks),
-            value=value,
-            optimality=norm,
-            gap=math.nan,
-            is_checked=False,  # there was another iteration since
-        )
-    places = [place for place, standing in enumerate(standings) if not standing.is_checked]
-    if places:
-        objective = state.stages[-1].take(places)
-        norms = objective.optimality(objective.recheck(state.coef[places])).tolist()
-        for place, norm in zip(places, norms, strict=True):
-            gap = math.nan if state.is_stand_in else standings[place].gap
-            standings[place] = replace(standings[place], optimality=norm, gap=gap)
-    return state.evolved(standings=tuple(standings), queue=[]), looks
 
 
 def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
@@ -259,7 +151,7 @@ def _judged(
     queue = [*state.queue, Look(state.point.value, _norms(state), state.length)]
     if len(queue) < look_every:
         return state.evolved(queue=queue), []
-    looks, standings, rule = _fetched(state, queue), list(state.standings), algorithm.stopping
+    looks, standings, rule = fetched(state, queue), list(state.standings), algorithm.stopping
     gaps, memory = [math.nan] * len(standings), state.memory
     unknown = [math.inf] * len(standings)  # before the last look nothing is solved
     waits = [standing.is_done for standing in standings]
@@ -294,65 +186,7 @@ def _norms(state: State[M]) -> Tensor:
     return torch.where(mask, state.objective.optimality(state.point), norms)
 
 
-def _fetched(state: State[M], queue: list[Look]) -> list[Look]:
-    """Bring numbers to the host, in one transfer."""
-    if state.objective.is_attended or not queue:
-        return [Look(*map(on_host, look)) for look in queue]
-    stacked = torch.stack([torch.stack([*look]) for look in queue])
-    return [Look(*map(tuple, look)) for look in stacked.tolist()]
-
-
 def _standing_look(state: State[M]) -> Look:
     """Numbers as the problems stand."""
     values, norms = zip(*((s.value, s.optimality) for s in state.standings), strict=True)
     return Look(values, norms, state.length)
-
-
-def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] | None:
-    """Gradient norms of solutions that would be no more exact if they were evaluated again.
-
-    None if one of them might be.
-    """
-    standings = [state.standings[place] for place in done]
-    is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
-    rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
-    if rounding > NEGLIGIBLE * goal:
-        return None
-    norms = state.objective.optimality(state.point)[done].tolist()
-    return norms if max(norms) <= goal else None
-
-
-def _checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
-    """Evaluate what seems to be the solution of some problems as exactly as can be.
-
-    Their linear predictor was updated, not recomputed, and the user's coefficients are rounded.
-    """
-    standings, stopping = list(state.standings), algorithm.stopping
-    done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
-    known = _known_norms(state, done, stopping.goal)
-    if known is not None:
-        for place, norm in zip(done, known, strict=True):
-            standings[place] = replace(
-                standings[place], optimality=norm, is_checked=True, checked_norm=norm
-            )
-        return state.evolved(standings=tuple(standings))
-    is_all = len(done) == len(standings)
-    part = state if is_all else state.take(done)
-    objective, coef = part.objective, part.point.coef
-    is_short = objective.optimality(part.point) > stopping.goal
-    if is_short.any():
-        coef = torch.where(is_short[:, None, None], objective.polished(part.point), coef)
-    outer = objective.outer(coef).to(state.objective.dtype)
-    point, memory = objective.recheck(outer), part.memory
-    norms = objective.optimality(point)
-    gaps = torch.full_like(norms, math.nan)
-    if (norms <= algorithm.tol).any():
-        gaps, memory = algorithm.gap(objective, point, memory)
-    numbers = zip(on_host(point.value), norms.tolist(), gaps.tolist(), strict=True)
-    for place, now in zip(done, numbers, strict=True):
-        resolution = torch.finfo(norms.dtype).eps
-        standings[place] = stopping.check(standings[place], *now, resolution=resolution)
-    if not is_all:
-        point, memory = state.point.put(done, point), state.memory
-        outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
-    return state.evolved(point=point, memory=memory, standings=tuple(standings), checked_coef=outer)

@@ -14,7 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
-from torchlogreg.optim.iteration import Look, begin, concluded, step
+from torchlogreg.optim.checks import concluded
+from torchlogreg.optim.iteration import begin, step
+from torchlogreg.optim.state import Look
 from torchlogreg.optim.stopping import Standing
 from torchlogreg.problem.objective import Objective
 
