@@ -22,10 +22,10 @@ NEIGHBOURS = {
 NAMES = ["sklearn newton-cholesky tol=0.0001", "sklearn lbfgs tol=0.0001"]
 """Peers that take part, with one thread and with all."""
 
-MIN_FITS, MAX_FITS, SECONDS = 3, 60, 10.0
+MIN_FITS, MAX_FITS, SECONDS = 3, 60, 4.0
 """Fits of a competitor beside a neighbour: as many as fit into the time, within these limits."""
 
-PATIENCE = 60.0
+PATIENCE = 15.0
 """Seconds after which a competitor is stopped."""
 
 

@@ -15,7 +15,7 @@ from benchmarks.competitors import COMPETITORS
 from benchmarks.datasets import DATASETS
 from benchmarks.runner import timed_fits
 
-PROCESSES = 5
+PROCESSES = 3
 """Processes that are measured, each with one fit."""
 
 

@@ -32,7 +32,7 @@ OURS = Peer("torchlogreg", ours.fit)
 AS_GOOD = 1e-4
 """Who comes as close to our objective, relatively, has solved the same problem."""
 
-MIN_ROUNDS, MAX_ROUNDS, SECONDS = 3, 30, 10.0
+MIN_ROUNDS, MAX_ROUNDS, SECONDS = 3, 30, 6.0
 """Rounds on a data set: as many as fit into the time, within these limits."""
 
 TURN = 0.2
