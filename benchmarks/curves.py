@@ -10,7 +10,7 @@ from benchmarks.datasets import DATASETS
 from benchmarks.judge import objective
 from benchmarks.runner import timed_fits
 
-PATIENCE = 60.0
+PATIENCE = 15.0
 """Seconds of a fit after which a competitor is not asked for a longer one."""
 
 
