@@ -1,7 +1,7 @@
 """The run: our time next to that of every peer at its best.
 
 1. Every peer fits once, in every setting, and is judged. Who takes much longer than the fastest one
-   whose objective is as good as ours is stopped: it cannot win.
+   whose objective is as good as ours is stopped: it cannot win, nor can it at a tighter tolerance.
 2. We and the fastest of those that are as good take turns, so that a drift of the machine meets
    all of them.
 """
@@ -52,11 +52,15 @@ def run(dataset, data, C=1.0):
     """
     _warm_up()
     records = [_first_fit(OURS, data, C, PATIENCE)]
-    limit = PATIENCE
+    limit, stopped = PATIENCE, set()
     for peer in PEERS:
+        kind = peer.function, peer.n_threads
         try:
+            if kind in stopped:
+                raise NotApplicableError("was stopped at a looser tolerance")
             record = _first_fit(peer, data, C, limit)
         except NotApplicableError as error:
+            stopped.add(kind)
             records.append({"competitor": str(peer), "left_out": str(error)})
             continue
         records.append(record)
