@@ -119,6 +119,7 @@ def test_read_only_and_reversed_arrays_are_taken():
     assert np.shares_memory(tensor.numpy(), read_only)
     assert not read_only.flags.writeable
     np.testing.assert_array_equal(as_tensor(X[::-1], CPU).numpy(), X[::-1])
+    np.testing.assert_array_equal(as_tensor(X[::-1][:1], CPU).numpy(), X[-1:])
 
 
 def test_memory_of_a_read_only_array_outlives_it():

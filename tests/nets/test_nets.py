@@ -68,6 +68,7 @@ def test_the_history_of_queued_iterations_is_complete(max_epochs):
     assert losses[-1] == pytest.approx(point.value[0], rel=1e-12)
     assert net.history[-1, "optimality"] == pytest.approx(point.grad.abs().max().item(), rel=1e-3)
     assert len(net.history) <= 6 or net.optimizer_.is_converged
+    assert all(isinstance(step, float) for step in net.history[:, "step"])
 
 
 def test_partial_fit_goes_on_where_fit_stopped():

@@ -13,9 +13,9 @@ from torch.testing import assert_close
 from tests.problems import Problem, over_cases, seven_problems
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.nets.base import PenalizedLoss
-from torchlogreg.optim import LBFGS, NewtonCholesky, SampledCurvature, Stages
+from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, SampledCurvature, Stages
 from torchlogreg.problem.families import family_of
-from torchlogreg.problem.penalties import Penalty
+from torchlogreg.problem.penalties import Penalty, make_penalty
 from torchlogreg.problem.rows import Rows
 
 
@@ -226,6 +226,27 @@ class Waits(TorchFunctionMode):
         names = {"item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__float__", "__int__"}
         self.count += getattr(function, "__name__", "") in names
         return function(*args, **(kwargs or {}))
+
+
+def test_problems_that_had_left_go_on_after_a_break():
+    """With a smaller tol: the first one is solved long before the second."""
+    problem = Problem(2, 2, n_rows=300)
+    C = torch.tensor([1e-4, 1e5], dtype=torch.float64)
+    penalty = make_penalty(C, torch.full_like(C, 300), 3, fit_intercept=True)
+    objective = replace(problem.objective(), penalty=penalty)
+    optimizer = NewtonCG([torch.nn.Parameter(torch.zeros_like(problem.coef()))], tol=1e-4)
+    while optimizer.run is None or len(optimizer.run.problems) == 2:
+        optimizer.step(objective)
+    param = torch.nn.Parameter(optimizer.param_groups[0]["params"][0].detach().clone())
+    resumed = NewtonCG([param], tol=1e-4)
+    resumed.load_state_dict(optimizer.state_dict())
+    resumed.param_groups[0]["tol"] = 1e-10
+    n_steps = 0
+    while not resumed.is_finished and n_steps < 40:
+        resumed.step(objective)
+        n_steps += 1
+    assert resumed.is_converged
+    assert n_steps < 20
 
 
 def test_queued_iterations_do_not_wait_for_the_device():

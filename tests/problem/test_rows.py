@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from tests.problems import Problem
 from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.problem.centring import centre_of
+from torchlogreg.problem.centring import Centre, centre_of
 from torchlogreg.problem.families import Categorical
 
 
@@ -98,6 +98,13 @@ def test_the_centre_is_the_median_of_the_columns_that_lie_far_from_zero(sparse):
     assert centre.location[0] == centre.location[2] == 0
     assert centre.location[1] == X[::5, 1].median()
     assert centre.location[3] == -5
+
+
+def test_the_rounding_of_intercepts_is_that_of_terms_that_cancel():
+    """Weights of opposite signs: their sum is small, its rounding errors are not."""
+    centre = Centre(torch.tensor([3e7, 3e7], dtype=torch.float64))
+    coef = torch.tensor([[[1.0, -1.0, 0.0]]], dtype=torch.float64)
+    assert centre.rounding(coef) > 6e7 * 3e7 * torch.finfo(torch.float64).eps
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -246,7 +246,7 @@ class _WritableAlias:
 def _alias(array: np.ndarray) -> Tensor:
     """Share an array's memory with a tensor."""
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
-        array = np.ascontiguousarray(array)
+        array = array.copy()
     if not array.flags.writeable:
         array = np.asarray(_WritableAlias(array))
     return torch.from_numpy(array)

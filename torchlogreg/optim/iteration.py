@@ -25,7 +25,7 @@ from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.optim.stopping import Standing
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import compute
+from torchlogreg.problem.points import compute, on_host
 
 
 def begin(
@@ -189,4 +189,4 @@ def _norms(state: State[M]) -> Tensor:
 def _standing_look(state: State[M]) -> Look:
     """Numbers as the problems stand."""
     values, norms = zip(*((s.value, s.optimality) for s in state.standings), strict=True)
-    return Look(values, norms, state.length)
+    return Look(values, norms, on_host(state.length))

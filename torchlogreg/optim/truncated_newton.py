@@ -17,6 +17,9 @@ from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point, compute, on_host
 
+MOST_CHANGE = 8.0
+"""Change of the mean curvature of the rows, either way, with which a diagonal is computed again."""
+
 MOST_FORCING = 0.5
 """Largest part of the residual that the equations may leave."""
 
@@ -35,27 +38,27 @@ class TruncatedNewtonMemory(Memory):
     """Gradient norm of each problem before the first iteration."""
 
     diagonal: Diagonal | None = None
-    """About that of the Hessian of the loss."""
+    """Of the Hessian of the loss, where it was computed."""
 
     mean: Tensor | None = None
-    """Mean curvature of the rows, which it goes with, shape (B, R, 1)."""
+    """Mean curvature of the rows there, shape (B, R, 1)."""
 
     def to(self, dtype: torch.dtype) -> TruncatedNewtonMemory:
-        """Return it for an objective of another dtype."""
-        diagonal, mean = self.diagonal, self.mean
-        if diagonal is not None and mean is not None:
-            diagonal, mean = Diagonal(diagonal.diagonal.to(dtype)), mean.to(dtype)
-        return self.evolved(known_at=None, diagonal=diagonal, mean=mean)
+        """Return it for an objective of another dtype, in which the diagonal may be another."""
+        if self.mean is None or self.mean.dtype == dtype:
+            return self.evolved(known_at=None)
+        return self.evolved(known_at=None, diagonal=None, mean=None)
 
     def stored(self, problems: list[int], n_problems: int) -> dict[str, Any]:
         """Return what is needed to go on after a break; zeros for problems that have left."""
         if self.first_norms is None:
             return {}
         norms = torch.tensor(self.first_norms, dtype=torch.float64, device="cpu")
-        stored = {"first_norms": norms}
-        if self.diagonal is not None and self.mean is not None:
+        stored = {"first_norms": spread(norms, problems, n_problems)}
+        is_complete = len(problems) == n_problems
+        if is_complete and self.diagonal is not None and self.mean is not None:
             stored |= {"diagonal": self.diagonal.diagonal, "mean": self.mean}
-        return {name: spread(value, problems, n_problems) for name, value in stored.items()}
+        return stored
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     convergence of the outer iterations deserves.
 
     Where there are as many rows as columns, the diagonal of the Hessian preconditions the
-    equations. It is computed once, and follows the mean curvature of the rows from then on.
+    equations. It follows the mean curvature of the rows, and is computed again when that has
+    changed much.
     Otherwise nothing does: the steps then stay in the space that the rows span.
 
     Parameters
@@ -115,9 +119,7 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         norms = on_host(torch.linalg.vector_norm(point.grad, math.inf, (-2, -1)))
         first = norms if memory.first_norms is None else memory.first_norms
         curvature = objective.curvature(point)
-        memory = self._on_diagonal(objective, point, curvature, memory)
-        diagonal = memory.diagonal
-        preconditioner = None if diagonal is None else diagonal.shifted(objective.ridge)
+        preconditioner, memory = self._preconditioner(objective, point, curvature, memory)
         forcing = tuple(map(self._forcing, norms, first))
         direction = self._solved(objective, point.grad, curvature, preconditioner, forcing)
         return direction, memory.evolved(known_at=point, known=direction, first_norms=first)
@@ -130,21 +132,25 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
         return -0.5 * (point.grad * direction).sum((-2, -1)), memory
 
     @staticmethod
-    def _on_diagonal(
+    def _preconditioner(
         objective: Objective,
         point: Point,
         curvature: list[Tensor],
         memory: TruncatedNewtonMemory,
-    ) -> TruncatedNewtonMemory:
-        """Compute the diagonal, or scale it by the change of the mean curvature; if it helps."""
+    ) -> tuple[Curvature | None, TruncatedNewtonMemory]:
+        """Return the diagonal, scaled by the change of the mean curvature; None with few rows.
+
+        It is computed again where that change is so large that the rows cannot have changed alike.
+        """
         if objective.rows.n_rows < objective.rows.n_columns:
-            return memory
-        mean = objective.mean_curvature(curvature)
-        if memory.diagonal is None or memory.mean is None:
-            diagonal = Diagonal.at(objective, point)
-        else:
-            diagonal = memory.diagonal.scaled(mean / memory.mean)
-        return memory.evolved(diagonal=diagonal, mean=mean)
+            return None, memory
+        mean, known = objective.mean_curvature(curvature), memory.diagonal
+        if known is not None and memory.mean is not None:
+            change = mean / memory.mean
+            if max(change.max().item(), 1 / change.min().item()) <= MOST_CHANGE:
+                return known.scaled(change).shifted(objective.ridge), memory
+        diagonal = Diagonal.at(objective, point)
+        return diagonal.shifted(objective.ridge), memory.evolved(diagonal=diagonal, mean=mean)
 
     def _forcing(self, norm: float, first: float) -> float:
         """Part of the residual that may be left.

@@ -61,8 +61,9 @@ class Centre:
         A change of an intercept changes the gradient in it by no more, and that of the weights by
         so much times the location.
         """
-        moved = (coef[..., :-1] @ self.location.to(coef.dtype)).abs().max().item()
-        size = 1 + self.location.abs().max().item()
+        location = self.location.to(coef.dtype).abs()
+        moved = (coef[..., :-1].abs() @ location).max().item()
+        size = 1 + location.max().item()
         return float(torch.finfo(coef.dtype).eps * size * (1 + moved))
 
     def _move_intercept(self, coef: Tensor, sign: int) -> Tensor:

@@ -34,8 +34,8 @@ class DenseBlock(RowBlock):
     """Rows of a dense matrix.
 
     X may have another dtype than the results: unless the device multiplies such matrices, it is
-    then converted a chunk of rows at a time, never as a whole. A chunk is centred before that,
-    so that means which are large next to the deviations do not cost digits.
+    then converted a chunk of rows at a time, unless :meth:`to` has copied it. A chunk is centred
+    before that, so that means which are large next to the deviations do not cost digits.
     """
 
     def to(self, dtype: torch.dtype) -> Self:

@@ -32,7 +32,7 @@ D              --              d + 1 with an intercept, d without
 =============  ==============  ==================================================================
 
 What there is one number of for each problem (value, slope, step) is of shape (B,). It lives on
-the host, as a NumPy array, where decisions are made at once; one transfer brings all of it. An
+the host, as a tuple, where decisions are made at once; one transfer brings all of it. An
 objective that is not attended leaves it on the device as a tensor, and nobody waits.
 
 Every sum over rows goes through :meth:`Rows.sum`, so the rows need not be in one piece.

@@ -37,7 +37,7 @@ def on_host(numbers: Numbers) -> tuple[float, ...]:
 
 
 class _Evaluation(Batched):
-    """Tensors and arrays of B entries, and lists of these, that can be put together."""
+    """Tensors and tuples of B entries, and lists of these, that can be put together."""
 
     def put(self, problems: Sequence[int], other: Self) -> Self:
         """Return this evaluation with that of some problems in the place of its own."""
