@@ -39,7 +39,7 @@ TURN = 0.2
 """Seconds that a competitor's turn lasts at least: short fits are repeated and averaged, so
 that none of them is charged for the caches and the thread pool that the last one left behind."""
 
-PATIENCE, SLOWER, N_CONTENDERS = 120.0, 2.5, 3
+PATIENCE, SLOWER, N_CONTENDERS = 120.0, 1.6, 3
 """Seconds of the longest fit; how much slower than the fastest one a peer may be at its first
 fit; and how many of them take turns with us."""
 
