@@ -68,8 +68,8 @@ FORMATS = {
 
 OURS = "torchlogreg"
 
-COMPARED = ["small", "tabular", "synthetic", "probe", "mnist", "mnist_float64"]
-"""Runs that the comparison is made of."""
+COMPARED = ["small", "tabular", "synthetic", "probe", "mnist"]
+"""Runs that the comparison is made of: of one version, on one machine."""
 
 
 def published(name):
@@ -92,13 +92,13 @@ def table(records):
     return tabulate(rows, headers, tablefmt="rst", disable_numparse=True)
 
 
-def comparison(tablefmt, names):
+def comparison(tablefmt):
     """Table of our time next to the fastest peer that solves the same problem as well.
 
     Wins and losses alike: what counts is whose objective is as good as ours, whatever its solver,
     tolerance and threads.
     """
-    records = [record for name in names for record in published(name)["records"]]
+    records = [record for name in COMPARED for record in published(name)["records"]]
     rows = []
     for dataset in dict.fromkeys(record["dataset"] for record in records):
         here = [record for record in records if record["dataset"] == dataset]
@@ -163,16 +163,17 @@ def load_table(records):
 def environment_line(environment):
     """Versions and hardware in a sentence."""
     packages = [f"{name} {version}" for name, version in environment["packages"].items() if version]
-    blas = {
-        f"{pool['internal_api']} {pool.get('version')} ({pool.get('architecture', 'OpenMP')})"
+    blas = dict.fromkeys(
+        f"{pool['internal_api']} {pool.get('version')} ({pool.get('architecture')})"
         for pool in environment.get("pools", [])
         if pool["user_api"] == "blas"
-    }
+    )
     parts = [
         f"Python {environment['python']}, {', '.join(packages)}",
         f"{environment['processor']}, {environment['threads']} threads, {environment['system']}",
-        f"torch: {environment.get('torch_kernels')}; NumPy and SciPy: {', '.join(sorted(blas))}",
     ]
+    if blas:
+        parts.append(f"kernels of torch: {environment['torch_kernels']}; BLAS: {', '.join(blas)}")
     return f"{'; '.join(parts)}."
 
 
@@ -191,8 +192,7 @@ def write(folder):
             text = table(results["records"]) + "\n\n"
         text += f"*{environment_line(results['environment'])}*\n"
         (folder / f"{path.stem}.inc").write_text(text)
-    for name, runs in (("comparison", COMPARED), ("net", ["wide_net"])):
-        (folder / f"{name}.inc").write_text(comparison("rst", runs) + "\n")
+    (folder / "comparison.inc").write_text(comparison("rst") + "\n")
 
 
 PAGES = {"stream": stream.summary, "solvers": solver_table, "load": load_table}
@@ -201,7 +201,7 @@ PAGES = {"stream": stream.summary, "solvers": solver_table, "load": load_table}
 
 def readme_table():
     """Table of times for the README."""
-    return comparison("github", COMPARED)
+    return comparison("github")
 
 
 def write_readme():

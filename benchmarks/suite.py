@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.datasets import wide_net
-
 PUBLISHED = Path(__file__).parent / "published"
 
 SUITE = {
@@ -25,7 +23,6 @@ SUITE = {
     "tabular": ("table", "--datasets", "credit", "census", "letters"),
     "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
     "probe": ("table", "--datasets", "probe", "embeddings"),
-    "wide_net": ("table", "--datasets", *wide_net.DATASETS),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "growth": ("growth",),
     "curves": (

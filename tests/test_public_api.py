@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import inspect
-import json
 import os
 import pkgutil
 import re
@@ -74,13 +73,13 @@ def test_every_part_of_the_suite_is_published_and_shown(tmp_path):
     pages = [path.read_text() for path in (ROOT / "docs").rglob("*.rst")]
     shown = {name for page in pages for name in re.findall(r"_generated/(\w+)\.inc", page)}
     assert shown == {path.stem for path in tmp_path.glob("*.inc")}
-    assert shown == {*SUITE, "comparison", "net"}
+    assert shown == {*SUITE, "comparison"}
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert "100 chunks, 10.0 GB in all" in (tmp_path / "stream.inc").read_text()
 
 
-def test_published_runs_are_of_one_version_and_machine():
-    environments = [json.loads(path.read_text())["environment"] for path in PUBLISHED.glob("*")]
+def test_runs_that_are_compared_are_of_one_version_and_machine():
+    environments = [report.published(name)["environment"] for name in report.COMPARED]
     assert len({str(environment) for environment in environments}) == 1
 
 
