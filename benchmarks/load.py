@@ -25,8 +25,8 @@ NAMES = ["sklearn newton-cholesky tol=0.0001", "sklearn lbfgs tol=0.0001"]
 MIN_FITS, MAX_FITS, SECONDS = 3, 60, 4.0
 """Fits of a competitor beside a neighbour: as many as fit into the time, within these limits."""
 
-PATIENCE = 15.0
-"""Seconds after which a competitor is stopped."""
+PATIENCE = 30.0
+"""Seconds of a first fit after which a competitor is stopped."""
 
 
 def load(dataset, data, C=1.0):
@@ -55,8 +55,9 @@ def load(dataset, data, C=1.0):
 def _median(peer, data, C):
     """Median time of a fit."""
     times = []
-    with peer.threads(), time_limit(PATIENCE):
-        timed_fits(peer.fit, data, C)
+    with peer.threads():
+        with time_limit(PATIENCE):
+            timed_fits(peer.fit, data, C)
         while len(times) < MIN_FITS or (len(times) < MAX_FITS and sum(times) < SECONDS):
             times.append(timed_fits(peer.fit, data, C)[1])
     return statistics.median(times)

@@ -145,6 +145,7 @@ def environment():
     packages = ("torchlogreg", "torch", "scikit-learn", "scikit-learn-intelex", "skorch", "numpy")
     keys = ("user_api", "internal_api", "version", "architecture", "num_threads", "threading_layer")
     pools = [{key: pool[key] for key in keys if key in pool} for pool in threadpool_info()]
+    pools.sort(key=str)  # they are listed in the order in which they were loaded
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in (*packages, "scipy")},
