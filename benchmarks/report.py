@@ -68,7 +68,7 @@ FORMATS = {
 
 OURS = "torchlogreg"
 
-COMPARED = ["small", "tabular", "synthetic", "probe", "mnist"]
+COMPARED = ["small", "tabular", "synthetic", "mnist"]
 """Runs that the comparison is made of: of one version, on one machine."""
 
 

@@ -32,7 +32,7 @@ SUITE = {
     "epochs": ("epochs", "--datasets", "mnist", "iris"),
     "solvers": ("solvers",),
     "stream": ("stream",),
-    "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
+    "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits"),
 }
 
 
