@@ -77,8 +77,14 @@ def damped_cholesky_(matrices: Tensor, diagonal: Tensor | None = None) -> Tensor
 def invert_(matrices: Tensor) -> Tensor:
     """Invert positive semi-definite matrices (..., D, D) in place, in units of their diagonal.
 
-    Where that is impossible, the result is not a number.
+    Where that is impossible, the result is not a number. On a CPU large matrices go one by one: it
+    does no more than one at a time anyway, and the memory on the way is then that for one.
     """
+    is_large = matrices.numel() >= BATCHED_ENTRIES and matrices.device.type == "cpu"
+    if is_large and matrices.ndim > 2:
+        for matrix in matrices.view(-1, *matrices.shape[-2:]):
+            invert_(matrix)
+        return matrices
     tiny = torch.finfo(matrices.dtype).tiny
     diagonal = matrices.diagonal(dim1=-2, dim2=-1)
     largest = diagonal.amax(-1, keepdim=True) + tiny
