@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import scale
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.optim.quadratics import ExactDiagonal
 from tests.problems import Problem
+from torchlogreg import TorchLogisticRegression
 from torchlogreg.curvature import Diagonal, Pairs
-from torchlogreg.optim import Newton, QuasiNewton, SampledCurvature
-from torchlogreg.optim.minimise import Run
+from torchlogreg.optim import Newton, QuasiNewton, SampledCurvature, TruncatedNewton
+from torchlogreg.optim.minimise import Run, minimise
+from torchlogreg.problem.objective import Objective
 
 
 class Calls(TorchDispatchMode):
@@ -49,20 +53,44 @@ def test_an_iteration_makes_few_calls(algorithm, n_classes, most):
 
 
 def test_the_initial_matrix_is_applied_once_per_iteration(monkeypatch):
-    n_solved, solve = [], Diagonal.solve
-
-    def counted(self, g):
-        n_solved.append(1)
-        return solve(self, g)
-
     problem = Problem(3, 1, n_rows=200)
     algorithm = QuasiNewton(tol=1e-12, preconditioner=ExactOfObjective(), subsample=None)
     run = Run(problem.objective(), torch.zeros_like(problem.coef()), algorithm)
     run.step(algorithm)  # in which it is built
-    monkeypatch.setattr(Diagonal, "solve", counted)
+    n_solved = counted(monkeypatch, Diagonal, "solve")
     for n_iter in range(1, 6):
         run.step(algorithm)
         assert len(n_solved) == n_iter
+
+
+def counted(monkeypatch, owner, name):
+    """Count the calls of a method; return the list that grows with each."""
+    calls, method = [], getattr(owner, name)
+
+    def wrapper(*args, **kwargs):
+        calls.append(1)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, wrapper)
+    return calls
+
+
+def test_close_to_the_minimum_a_hessian_serves_twice(monkeypatch):
+    """Nearly separable classes: the gradient is small before f - f* is."""
+    hessians = counted(monkeypatch, Objective, "hessian")
+    X, y = load_breast_cancer(return_X_y=True)
+    model = TorchLogisticRegression(solver="newton-cholesky").fit(scale(X), y)
+    assert model.optimality_ <= 1e-4
+    assert len(hessians) == model.n_iter_[0] - 1
+
+
+def test_conjugate_gradients_compute_the_diagonal_once(monkeypatch):
+    n_built = counted(monkeypatch, Diagonal, "at")
+    problem = Problem(3, 1, n_rows=200)
+    start = torch.zeros_like(problem.coef())
+    solution = minimise(problem.objective(), start, TruncatedNewton(tol=1e-8), 50)
+    assert solution.n_iter[0] > 3
+    assert len(n_built) == 1
 
 
 class ExactOfObjective(ExactDiagonal):

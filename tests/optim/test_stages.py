@@ -61,6 +61,7 @@ def test_large_float64_is_read_in_float32_first(n_features):
 def test_small_and_sparse_data_have_one_stage():
     small, sparse = Problem(3, 1).objective(), Problem(3, 1, sparse=True).objective()
     assert Stages().of(small, 3) == [small]
+    assert len(Stages().of(small, 2**21)) == 2
     assert ALWAYS.of(sparse, 3) == [sparse]
 
 
