@@ -17,7 +17,8 @@ from torch import Tensor
 from torchlogreg.curvature.symmetric import add_lower_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import chunks
-from torchlogreg.problem.rows import RowBlock, Rows, joined
+from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.rows import Rows, joined
 
 
 def leverage(

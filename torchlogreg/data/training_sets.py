@@ -20,7 +20,8 @@ from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty, make_penalty
 from torchlogreg.problem.products import CHUNK_ENTRIES
-from torchlogreg.problem.rows import RowBlock, Rows
+from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.rows import Rows
 from torchlogreg.problem.sparse import SparseBlock
 
 Batch = tuple[Any, Tensor]

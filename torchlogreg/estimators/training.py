@@ -20,7 +20,7 @@ from torchlogreg.nets.callbacks import check_callbacks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import module_class
 from torchlogreg.problem.penalties import Penalty
-from torchlogreg.problem.rows import select_rows
+from torchlogreg.problem.row_block import select_rows
 
 
 def from_arrays(

@@ -17,7 +17,7 @@ from torchlogreg.problem.products import (
     multiply_transposed,
     suits_onednn,
 )
-from torchlogreg.problem.rows import RowBlock
+from torchlogreg.problem.row_block import RowBlock
 
 NARROWED_ENTRIES = 2**23
 """Most entries of X that are copied in a narrower dtype: 33 MB in single precision."""

@@ -51,7 +51,7 @@ from torch.nn.functional import linear
 from torchlogreg.problem.centring import double
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.points import Point, compute
-from torchlogreg.problem.rows import RowBlock
+from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.sums import RowSums
 
 LEAST_CURVATURE = 1e-8

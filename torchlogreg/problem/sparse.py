@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.products import linear_predictor, multiply_sparse
-from torchlogreg.problem.rows import RowBlock
+from torchlogreg.problem.row_block import RowBlock
 
 
 @dataclass(frozen=True, eq=False)

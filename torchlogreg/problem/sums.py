@@ -15,7 +15,8 @@ from torch import Tensor
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty
 from torchlogreg.problem.points import Numbers, on_host
-from torchlogreg.problem.rows import RowBlock, Rows
+from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.rows import Rows
 
 
 @dataclass(frozen=True)
