@@ -140,17 +140,24 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     ) -> tuple[Curvature | None, TruncatedNewtonMemory]:
         """Return the diagonal, scaled by the change of the mean curvature; None with few rows.
 
-        It is computed again where that change is so large that the rows cannot have changed alike.
+        It is computed again for problems in which that change is so large that the rows cannot have
+        changed alike.
         """
         if objective.rows.n_rows < objective.rows.n_columns:
             return None, memory
-        mean, known = objective.mean_curvature(curvature), memory.diagonal
-        if known is not None and memory.mean is not None:
-            change = mean / memory.mean
-            if max(change.max().item(), 1 / change.min().item()) <= MOST_CHANGE:
-                return known.scaled(change).shifted(objective.ridge), memory
-        diagonal = Diagonal.at(objective, point)
-        return diagonal.shifted(objective.ridge), memory.evolved(diagonal=diagonal, mean=mean)
+        mean = now = objective.mean_curvature(curvature)
+        if memory.diagonal is None or memory.mean is None:
+            diagonal = Diagonal.at(objective, point)
+        else:
+            diagonal, mean = memory.diagonal, memory.mean
+            change = now / mean
+            is_far = (torch.maximum(change, 1 / change) > MOST_CHANGE).any(1, keepdim=True)
+            if is_far.any():
+                again = Diagonal.at(objective, point).diagonal
+                diagonal = Diagonal(torch.where(is_far, again, diagonal.diagonal))
+                mean = torch.where(is_far, now, mean)
+        memory = memory.evolved(diagonal=diagonal, mean=mean)
+        return diagonal.scaled(now / mean).shifted(objective.ridge), memory
 
     def _forcing(self, norm: float, first: float) -> float:
         """Part of the residual that may be left.
