@@ -174,7 +174,7 @@ def test_the_sample_follows_the_seed():
     problem = Problem(3, 1, n_rows=5_000)
     objective, point = at(problem)
     first, again, other = (
-        blocks(objective, point, generator(seed), 100).inverse for seed in (0, 0, 1)
+        blocks(objective, point, generator(seed), 100).inverse.matrices for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -287,3 +287,33 @@ def test_one_matrix_serves_problems_that_share_it():
         alone = one.shifted(objective.ridge[b : b + 1])
         assert_close(shared.solve(v)[b], alone.solve(v[b : b + 1])[0])
         assert_close(shared.take([b]).multiply(v[b : b + 1]), alone.multiply(v[b : b + 1]))
+
+
+@over_cases
+def test_inverted_blocks_solve_as_the_blocks_do(problem):
+    objective, point = at(problem)
+    known = blocks(objective, point, generator(), 1000)
+    step, product = known.solve(point.grad), known.multiply(point.grad)
+    shifted = known.shifted(2 * objective.ridge).solve(point.grad)
+    inverted = blocks(objective, point, generator(), 1000).into_inverse()
+    assert_close(inverted.solve(point.grad), step)
+    assert_close(inverted.multiply(point.grad), product, rtol=1e-6, atol=1e-9)
+    assert_close(
+        inverted.shifted(2 * objective.ridge).solve(point.grad), shifted, rtol=1e-6, atol=1e-9
+    )
+
+
+def test_blocks_are_inverted_in_their_own_memory():
+    objective, point = at(Problem(3, 1))
+    known = blocks(objective, point, generator(), 1000)
+    assert known.into_inverse().matrices.data_ptr() == known.matrices.data_ptr()
+
+
+def test_blocks_that_problems_share_are_inverted_for_each_ridge():
+    one = Blocks.sampled(*at(Problem(3, 1)), generator(), 1000)
+    ridges = one.matrices.new_tensor([0.1, 1.0])[:, None, None].expand(
+        -1, 1, one.matrices.shape[-1]
+    )
+    inverse = one.shifted(ridges).into_inverse().matrices
+    for b, ridge in enumerate(ridges):
+        assert_close(inverse[b : b + 1], one.shifted(ridge[None]).inverse.matrices)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -49,19 +48,29 @@ class Curvature(Batched, ABC):
         product = self._multiply(v)
         return product if self.ridge is None else torch.addcmul(product, self.ridge, v)
 
-    def shifted(self, diagonal: Tensor) -> Self:
+    def shifted(self, diagonal: Tensor) -> Curvature:
         """H plus a diagonal (1 or B, 1, D) that is the same for every output."""
         return self.evolved(ridge=diagonal if self.ridge is None else self.ridge + diagonal)
 
+    def into_inverse(self) -> Curvature:
+        """Return the same H for those who only solve, in less memory where it is large.
 
-def with_ridge(matrices: Tensor, ridge: Tensor | None) -> Tensor:
-    """Copy matrices (1 or B, ..., D, D), with a ridge (1 or B, ..., D) added to their diagonals."""
-    if ridge is None:
-        return matrices.clone()
-    n_problems = max(len(matrices), len(ridge))
-    copy = matrices.expand(n_problems, *matrices.shape[1:]).clone()
-    copy.diagonal(dim1=-2, dim2=-1).add_(ridge)
-    return copy
+        That may be the memory of this one, which must not be used again.
+        """
+        return self
+
+
+def with_ridge(matrices: Tensor, ridge: Tensor | None, *, in_place: bool = False) -> Tensor:
+    """Matrices (1 or B, ..., D, D), with a ridge (1 or B, ..., D) added to their diagonals.
+
+    A copy; or in place, unless the matrices are shared by problems with a ridge each.
+    """
+    n_problems = len(matrices) if ridge is None else max(len(matrices), len(ridge))
+    if not in_place or n_problems > len(matrices):
+        matrices = matrices.expand(n_problems, *matrices.shape[1:]).clone()
+    if ridge is not None:
+        matrices.diagonal(dim1=-2, dim2=-1).add_(ridge)
+    return matrices
 
 
 def solved(curvature: Curvature, g: Tensor) -> Tensor:

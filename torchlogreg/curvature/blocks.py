@@ -50,22 +50,50 @@ class Blocks(Curvature):
         return cls(matrices)
 
     @cached_property
-    def inverse(self) -> Tensor:
-        """Inverse of every block, shape (1 or B, R, D, D)."""
-        return invert_(with_ridge(self.matrices, self.ridge))
+    def inverse(self) -> InverseBlocks:
+        """Inverse of every block."""
+        return InverseBlocks(invert_(with_ridge(self.matrices, self.ridge)))
+
+    def solve(self, g: Tensor) -> Tensor:
+        """A step s with H s = g, apart from what all outputs have in common."""
+        return self.inverse.solve(g)
+
+    def into_inverse(self) -> InverseBlocks:
+        """Return the inverse of every block in the memory of the blocks."""
+        return InverseBlocks(invert_(with_ridge(self.matrices, self.ridge, in_place=True)))
+
+    def _multiply(self, v: Tensor) -> Tensor:
+        return multiply(self.matrices, v)
+
+
+@dataclass(frozen=True, eq=False)
+class InverseBlocks(Curvature):
+    """The diagonal blocks of the Hessian by their inverses: half the memory of :class:`Blocks`."""
+
+    matrices: Tensor
+    """Inverse of every block, shape (1 or B, R, D, D)."""
 
     @cached_property
     def multiplier(self) -> Tensor | None:
         """Inverse of the sum of the inverses, shape (1 or B, D, D); None for a single output."""
-        return invert_(self.inverse.sum(1)) if self.inverse.shape[1] > 1 else None
+        return invert_(self.matrices.sum(1)) if self.matrices.shape[1] > 1 else None
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The blocks themselves, as exact as two inversions leave them: seldom asked for."""
+        return Blocks(invert_(self.matrices.clone()))
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g, apart from what all outputs have in common."""
-        step = multiply(self.inverse, g)
+        step = multiply(self.matrices, g)
         if self.multiplier is not None:
             mu = multiply(self.multiplier, step.sum(1))
-            step -= multiply_all(self.inverse, mu)
+            step -= multiply_all(self.matrices, mu)
         return step
 
+    def shifted(self, diagonal: Tensor) -> Curvature:
+        """H plus a diagonal (1 or B, 1, D) that is the same for every output."""
+        return self.blocks.shifted(diagonal)
+
     def _multiply(self, v: Tensor) -> Tensor:
-        return multiply(self.matrices, v)
+        return self.blocks.multiply(v)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.symmetric import add_lower_
+from torchlogreg.curvature.symmetric import add_lower_, mirror_lower_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import chunks
 from torchlogreg.problem.row_block import RowBlock
@@ -49,7 +49,8 @@ def draw(
     """
     if len(weight) <= n_rows:
         return None, weight
-    probability = 0.5 * n_rows * (weight / weight.sum() + score / score.sum())
+    share = weight * (0.5 * n_rows / weight.sum())
+    probability = share.addcmul_(score, 0.5 * n_rows / score.sum())
     uniform = torch.rand(
         len(weight), generator=generator, device=generator.device, dtype=weight.dtype
     )
@@ -61,13 +62,17 @@ def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
     """Weighted second moments (D, D) of the columns over the rows of an index, or over all."""
 
     def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
-        moments = weight.new_zeros(block.n_columns, block.n_columns)
-        for some in chunks(len(weight), block.n_columns, block.chunk_entries):
-            columns = block.design(some if index is None else index[some])
-            add_lower_(moments, columns * weight[some], columns)
+        moments, root = weight.new_zeros(block.n_columns, block.n_columns), weight.sqrt()
+        some = list(chunks(len(weight), block.n_columns, block.chunk_entries))
+        buffer = weight.new_empty(some[0].stop * block.n_columns) if some else None
+        for rows in some:
+            columns = block.design(rows if index is None else index[rows], buffer)
+            # A view of X must not be changed.
+            scaled = torch.mul if index is None else torch.Tensor.mul_
+            add_lower_(moments, scaled(columns, root[rows]))
         return (moments,)
 
     places = [None] * len(rows) if index is None else rows.locate(index)
     sizes = [b.n_rows if i is None else len(i) for b, i in zip(rows, places, strict=True)]
     (moments,) = rows.sum(part, places, weight.split(sizes))
-    return moments.copy_(moments.tril() + moments.tril(-1).T)
+    return mirror_lower_(moments)

@@ -18,14 +18,24 @@ BATCHED_ENTRIES = 2**18
 """Entries of matrices up to which a batched product with vectors is faster than single ones."""
 
 
-def add_lower_(out: Tensor, weighted: Tensor, columns: Tensor) -> None:
-    """Add weighted columns (D, m) times columns (D, m) to ``out``, only up to the diagonal.
+def add_lower_(out: Tensor, columns: Tensor) -> None:
+    """Add the products of columns (D, m) with each other to ``out``, only up to the diagonal.
 
     The product is symmetric; it is computed in panels of rows.
     """
     for start in range(0, len(out), PANEL):
         stop = min(start + PANEL, len(out))
-        out[start:stop, :stop] += multiply_transposed(weighted[start:stop], columns[:stop])
+        out[start:stop, :stop] += multiply_transposed(columns[start:stop], columns[:stop])
+
+
+def mirror_lower_(matrix: Tensor) -> Tensor:
+    """Copy what is below the diagonal of a matrix (D, D) to the other side, in place."""
+    for start in range(0, len(matrix), PANEL):
+        stop = min(start + PANEL, len(matrix))
+        matrix[:start, start:stop] = matrix[start:stop, :start].T
+        block = matrix[start:stop, start:stop]
+        block.copy_(block.tril() + block.tril(-1).T)
+    return matrix
 
 
 def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:

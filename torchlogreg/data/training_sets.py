@@ -121,7 +121,7 @@ class ArrayRows(TrainingSet):
     small_entries : int, default=2**20
         Most entries of a dense block that is copied, centred and with a column of ones for the
         intercept: that spares calls, and copies in every iteration.
-    chunk_entries : int, default=2**21
+    chunk_entries : int, default=2**20
         Most entries of a temporary matrix made from the rows.
     """
 
@@ -148,7 +148,7 @@ class ArrayRows(TrainingSet):
         self.device = X.device
         self.dtype = torch.promote_types(X.dtype, torch.float32)
         wide = double(X.device)
-        weight = (weight / self.weight_sum.unsqueeze(-1)).to(X.device, wide)
+        weight = weight.div_(self.weight_sum.unsqueeze(-1)).to(X.device, wide)
         targets = family.encode(codes, self.dtype)
         self.X = X
         self.codes = codes

@@ -232,7 +232,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
             at_anchor = objective.at(memory.anchor)
         generator = self._generator(point.coef.device, 1 + quality)
         loss = self.preconditioner(objective, at_anchor, generator, quality=quality)
-        initial = loss.shifted(objective.ridge)
+        initial = loss.shifted(objective.ridge).into_inverse()
         is_sound = initial.solve(point.grad).isfinite().all(-1).all(-1)  # it may overflow
         pairs = memory.pairs.on(initial, is_sound, point.grad.shape)
         return memory.evolved(pairs=pairs, is_built=True, known_at=None)

@@ -25,7 +25,7 @@ NARROWED_ENTRIES = 2**23
 TURNED_ENTRIES = 2**17
 """Most entries of a part of X that is transposed at once, in the cache."""
 
-PIECE_ENTRIES = 2**20
+PIECE_ENTRIES = 2**19
 """Most entries of a piece of X that is converted to another dtype and stays in the cache."""
 
 
@@ -63,23 +63,34 @@ class DenseBlock(RowBlock):
         return super().to(dtype).evolved(X=columns.T, **plain)
 
     @cached_property
+    def is_as_wide(self) -> bool:
+        """Whether X has the dtype of the results."""
+        return self.X.dtype == self.weight.dtype
+
+    @cached_property
     def is_complete(self) -> bool:
         """Whether X is all that there is to multiply by."""
-        is_as_given = self.centre is None and not self.has_intercept
-        return is_as_given and self.X.dtype == self.weight.dtype
+        return self.centre is None and not self.has_intercept and self.is_as_wide
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether that is so, and there is no faster kernel for it than torch's."""
         return self.is_complete and not suits_onednn(self.X)
 
-    def design(self, rows: slice | Tensor | None) -> Tensor:
+    def design(self, rows: slice | Tensor | None, buffer: Tensor | None = None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
+        if not isinstance(rows, Tensor):
+            if not self.is_complete:
+                return super().design(rows, buffer)
+            return self._columns if rows is None else self._columns[:, rows]
+        if buffer is not None and self.centre is None and self.is_as_wide:
+            columns = self._columns_in(buffer, len(rows), is_turned=self.X.T.is_contiguous())
+            torch.index_select(self._columns, 1, rows, out=columns[: self.X.shape[1]])
+            columns[self.X.shape[1] :] = 1
+            return columns
         if not self.is_complete:
-            return super().design(rows)
-        if isinstance(rows, Tensor):
-            return self._columns.index_select(1, rows)
-        return self._columns if rows is None else self._columns[:, rows]
+            return super().design(rows, buffer)
+        return self._columns.index_select(1, rows)
 
     @cached_property
     def _columns(self) -> Tensor:
@@ -143,7 +154,12 @@ class DenseBlock(RowBlock):
             yield rows, squared.square_()
 
     def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
-        block = self.to(dtype)
-        for rows in self.chunks(self.X.shape[1], PIECE_ENTRIES):
-            X, weight = self.X[rows].to(dtype), block.weight[:, rows]
+        block, chunks = self.to(dtype), list(self.chunks(self.X.shape[1], PIECE_ENTRIES))
+        buffer = None
+        if self.X.dtype != dtype:
+            buffer = self.X.new_empty(chunks[0].stop, self.X.shape[1], dtype=dtype)
+        for rows in chunks:
+            X, weight = self.X[rows], block.weight[:, rows]
+            if buffer is not None:
+                X = buffer[: len(X)].copy_(X)
             yield block.evolved(X=X, targets=block.targets[rows], weight=weight)

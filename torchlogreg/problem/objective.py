@@ -217,13 +217,15 @@ class Objective(RowSums):
         predictors = []
 
         def part(block: RowBlock) -> tuple[Tensor]:
-            grad, etas = torch.zeros_like(exact), []
+            grad, done = torch.zeros_like(exact), 0
+            etas = coef.new_empty(*exact.shape[:2], block.n_rows, dtype=self.dtype)
             for piece in block.pieces(wide):
                 eta = piece.predictor(exact)
+                etas[..., done : done + len(piece)] = eta
                 _, residual = self.family.evaluate(eta, piece.wide_targets, piece.wide_weight)
                 grad += piece.adjoint(residual)
-                etas.append(eta.to(self.dtype))
-            predictors.append(torch.cat(etas, dim=-1))
+                done += len(piece)
+            predictors.append(etas)
             return (grad,)
 
         (grad,) = self.rows.sum(part)

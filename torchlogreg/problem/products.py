@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-CHUNK_ENTRIES = 2**21
+CHUNK_ENTRIES = 2**20
 """Most entries of a temporary matrix made from rows of X: they are taken in chunks."""
 
 _ONEDNN_ENTRIES = 2**17

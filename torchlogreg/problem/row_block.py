@@ -150,10 +150,25 @@ class RowBlock(Batched, ABC):
         """Return the same rows for coefficients of centred columns."""
         return self.evolved(centre=centre)
 
-    def design(self, rows: slice | Tensor | None) -> Tensor:
-        """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""
+    def design(self, rows: slice | Tensor | None, buffer: Tensor | None = None) -> Tensor:
+        """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept.
+
+        A copy of rows that an index picks is in the buffer, if there is one.
+        """
         X = self._centred(self.X if rows is None else select_rows(self.X, rows))
-        return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
+        if buffer is None:
+            return torch.cat([X.T, X.new_ones(1, len(X))]) if self.has_intercept else X.T
+        columns = self._columns_in(buffer, len(X))
+        columns[: X.shape[1]] = X.T
+        columns[X.shape[1] :] = 1
+        return columns
+
+    def _columns_in(self, buffer: Tensor, n_rows: int, *, is_turned: bool = False) -> Tensor:
+        """Columns (D, m) in a buffer, row by row of X; or column by column, if it is turned."""
+        some = buffer[: n_rows * self.n_columns]
+        if is_turned:
+            return some.view(self.n_columns, n_rows)
+        return some.view(n_rows, self.n_columns).T
 
     def chunks(self, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
         """Split the rows so that a temporary matrix made from them is not too large."""
