@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, SampledCurvature
+from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, ProxNewton, SampledCurvature
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Solver:
 
     forms_hessian: bool = False
     """Whether an iteration costs a product of all rows for each pair of coefficients."""
+
+    takes_kinks: bool = False
+    """Whether it minimises a penalty on absolute values; an exact solver without knows no zeros."""
 
     lr: float | None = None
     """Learning rate of a mini-batch solver; None for one that follows from the data."""
@@ -57,13 +60,15 @@ SOLVERS = {
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100, forms_hessian=True),
         Solver("newton-cg", NewtonCG, max_iter=200),
-        Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False),
-        Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, lr=0.01),
+        Solver("prox-newton", ProxNewton, max_iter=500, takes_kinks=True),
+        Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False, takes_kinks=True),
+        Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, takes_kinks=True, lr=0.01),
         Solver(
             "adamw",
             torch.optim.AdamW,
             max_iter=200,
             is_exact=False,
+            takes_kinks=True,
             lr=0.01,
             options={"weight_decay": 0.0},  # the penalty comes from C
         ),
@@ -100,6 +105,7 @@ def resolve(
     n_columns: int,
     *,
     is_dense: bool = True,
+    has_kinks: bool = False,
 ) -> Solver:
     """Return the solver of that name.
 
@@ -114,21 +120,33 @@ def resolve(
     n_columns : int
         Number D of columns.
     is_dense : bool, default=True
-        Whether the features are dense. "auto" decides on these four.
+        Whether the features are dense.
+    has_kinks : bool, default=False
+        Whether there is a penalty on absolute values. "auto" decides on these five.
 
     Raises
     ------
     ValueError
-        If the class is no optimizer, or one that needs a closure.
+        If the class is no optimizer, or one that needs a closure; or for an exact solver that
+        takes no kinks, if there are some.
     """
     if name == "auto":
         is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
         is_short = n_rows <= CG_MAX_ROWS * n_columns and n_rows * n_columns <= CG_MAX_ENTRIES
-        if is_small:
+        if has_kinks:
+            name = "prox-newton"
+        elif is_small:
             name = "newton-cholesky"
         else:
             name = "newton-cg" if is_short or not is_dense else "lbfgs"
-    return SOLVERS[name] if isinstance(name, str) else _solver_of(name)
+    solver = SOLVERS[name] if isinstance(name, str) else _solver_of(name)
+    if has_kinks and not solver.takes_kinks:
+        able = sorted(known.name for known in SOLVERS.values() if known.takes_kinks)
+        raise ValueError(
+            f"solver={name!r} takes l1_ratio=0 only: it needs a smooth penalty. Use 'auto' or one "
+            f"of {able}."
+        )
+    return solver
 
 
 def takes_batches(name: str | type[torch.optim.Optimizer]) -> bool:
@@ -156,4 +174,11 @@ def _solver_of(optimizer: type[torch.optim.Optimizer]) -> Solver:
     if optimizer in known:
         return known[optimizer]
     default = None if lr is None or not isinstance(lr.default, float) else lr.default
-    return Solver(optimizer.__name__, optimizer, max_iter=200, is_exact=False, lr=default or 0.01)
+    return Solver(
+        optimizer.__name__,
+        optimizer,
+        max_iter=200,
+        is_exact=False,
+        takes_kinks=True,
+        lr=default or 0.01,
+    )

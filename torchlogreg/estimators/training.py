@@ -214,12 +214,11 @@ def _exact_arguments(
     estimator: Any, solver: Solver, rows: TrainingSet, is_watched: bool
 ) -> dict[str, Any]:
     """Return what only the exact solvers take."""
-    for name, value in (("l1_ratio", 0), ("early_stopping", False)):
-        if getattr(estimator, name) != value:
-            raise ValueError(
-                f"{name}={getattr(estimator, name)!r}: solver={solver.name!r} takes {name}={value} "
-                "only. Use a mini-batch solver, such as 'sgd' or 'adam'."
-            )
+    if estimator.early_stopping:
+        raise ValueError(
+            f"early_stopping={estimator.early_stopping!r}: solver={solver.name!r} reads all rows "
+            "at once. Set early_stopping=False, or use a mini-batch solver, such as 'sgd' or 'adam'."
+        )
     if estimator.tol is None:
         raise ValueError(f"tol=None: solver={solver.name!r} needs a tolerance, such as 1e-4.")
     arguments: dict[str, Any] = {

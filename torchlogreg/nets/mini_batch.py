@@ -121,8 +121,8 @@ class MiniBatchNet(LogisticNet):
         coef = self.module_.coef
         objective = self.criterion_.objective(Rows((rows,)), is_attended=False)
         point = objective.at(coef.detach())
-        coef.grad = point.grad
-        self._gradient += point.grad
+        coef.grad = objective.penalty.subgradient(point.grad, point.coef)
+        self._gradient += coef.grad
         if self.callbacks_:
             parameters = list(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)

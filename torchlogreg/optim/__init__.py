@@ -3,7 +3,14 @@
 from torchlogreg.optim.choice import SampledCurvature
 from torchlogreg.optim.minimise import Solution, minimise
 from torchlogreg.optim.newton import Newton
-from torchlogreg.optim.optimizers import LBFGS, FullBatchOptimizer, NewtonCG, NewtonCholesky
+from torchlogreg.optim.optimizers import (
+    LBFGS,
+    FullBatchOptimizer,
+    NewtonCG,
+    NewtonCholesky,
+    ProxNewton,
+)
+from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stages import Stages, Subsample
 from torchlogreg.optim.truncated_newton import TruncatedNewton
@@ -14,6 +21,8 @@ __all__ = [
     "Newton",
     "NewtonCG",
     "NewtonCholesky",
+    "ProxNewton",
+    "ProximalNewton",
     "QuasiNewton",
     "SampledCurvature",
     "Solution",

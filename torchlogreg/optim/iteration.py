@@ -141,7 +141,8 @@ def _line(state: State[M], direction: Tensor) -> Line:
     if all(is_downhill):
         return line
     downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
-    return objective.along(point, torch.where(downhill, direction, -point.grad))
+    steepest = -objective.penalty.least_subgradient(point.grad, point.coef)
+    return objective.along(point, torch.where(downhill, direction, steepest))
 
 
 def _judged(
@@ -178,6 +179,8 @@ def _norms(state: State[M]) -> Tensor:
 
     Columns far from zero make a difference there, and cost digits before.
     """
+    if state.objective.penalty.l1 is not None:
+        return state.objective.optimality(state.point)
     norms: Tensor = torch.linalg.vector_norm(state.point.grad, math.inf, (-2, -1))
     was_checked = [standing.checked_norm < math.inf for standing in state.standings]
     if not any(was_checked):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.optim.minimise import Run
 from torchlogreg.optim.newton import Newton
+from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stopping import Standing
 from torchlogreg.optim.truncated_newton import TruncatedNewton
@@ -175,7 +176,7 @@ class FullBatchOptimizer(torch.optim.Optimizer):
         copies = {k: v.clone() if isinstance(v, Tensor) else v for k, v in stored.items()}
         self.state[param] = {"n_stages": len(run.state.stages), **copies}
         param.copy_(run.coef)
-        grad = run.state.objective.outer_gradient(run.state.point.grad).to(param.dtype)
+        grad = run.state.objective.least_subgradient(run.state.point).to(param.dtype)
         if len(run.problems) < len(param):
             grad = torch.zeros_like(param).index_add_(
                 0, torch.tensor(run.problems, device=grad.device), grad
@@ -269,3 +270,19 @@ class LBFGS(FullBatchOptimizer):
 
     algorithm_class = QuasiNewton
     numbers = ("lr", "tol", "history_size", "seed")
+
+
+class ProxNewton(FullBatchOptimizer):
+    """:class:`~torchlogreg.optim.proximal_newton.ProximalNewton` as an optimizer of torch.
+
+    Parameters
+    ----------
+    params, lr, tol, check_every, stages
+        As in :class:`FullBatchOptimizer`.
+    few : int, default=300
+        Coefficients up to which all of them are in the model.
+    growth : float, default=2.0
+        How many times as many coefficients as are not zero a model has at most.
+    """
+
+    algorithm_class = ProximalNewton

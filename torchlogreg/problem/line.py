@@ -32,6 +32,7 @@ class Line:
         self.slope, *penalty = objective.numbers((gradients * direction).sum((-2, -1)))
         """Derivative at step 0 of each problem."""
         self._penalty = (point.penalty, *penalty)
+        self._add_kink()
 
     @property
     def resolution(self) -> float:
@@ -42,7 +43,8 @@ class Line:
         """Return the lines of some of the problems."""
         index = list(problems)
         objective, origin = self.objective.take(index), self.origin.take(index)
-        return Line(objective, origin, self.direction[index], [eta[index] for eta in self._eta])
+        eta = [eta[index] for eta in self._eta]
+        return type(self)(objective, origin, self.direction[index], eta)
 
     def at(self, step: Numbers) -> Trial:
         """Evaluate value and slope at the step lengths ``step`` (B,)."""
@@ -51,8 +53,9 @@ class Line:
         residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
         loss, slope = self.objective.numbers((loss, data_slope))
         penalty = compute(_parabola, step, *self._penalty)
-        value = compute(operator.add, loss, penalty)
         slope = compute(_with_penalty, slope, step, *self._penalty[1:])
+        penalty, slope = self._with_kink(step, penalty, slope)
+        value = compute(operator.add, loss, penalty)
         return Trial(step, value, penalty, slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
@@ -61,6 +64,13 @@ class Line:
         gradient = self.objective.gradient(coef, trial.residual)
         return Point(coef, trial.value, trial.penalty, gradient, trial.eta, trial.residual)
 
+    def _add_kink(self) -> None:
+        """Account for the kinks of the penalty at the start of the line: there are none."""
+
+    def _with_kink(self, step: Numbers, penalty: Numbers, slope: Numbers) -> tuple[Numbers, ...]:
+        """Add to the penalty and the slope of a trial those of the kinks: there are none."""
+        return penalty, slope
+
     @staticmethod
     def _move(start: Tensor, along: Tensor, step: Numbers) -> Tensor:
         """Go from ``start`` (B, ...) along a direction by the step of each problem."""
@@ -68,6 +78,32 @@ class Line:
             return torch.add(start, along, alpha=step[0])
         factor = torch.as_tensor(step, dtype=start.dtype, device=start.device)
         return torch.addcmul(start, along, factor[:, None, None])
+
+
+class KinkedLine(Line):
+    """The same with a penalty on the absolute values, which is no parabola.
+
+    Slopes are those to the right.
+    """
+
+    def _add_kink(self) -> None:
+        """Take the kinks out of the parabola, and add their slope."""
+        kink, slope = self._kink(self.origin.coef)
+        self.slope = compute(operator.add, self.slope, slope)
+        smooth = compute(operator.sub, self._penalty[0], kink)
+        self._penalty = (smooth, *self._penalty[1:])
+
+    def _with_kink(self, step: Numbers, penalty: Numbers, slope: Numbers) -> tuple[Numbers, ...]:
+        """Add the kinks at a trial."""
+        kink, kink_slope = self._kink(self._move(self.origin.coef, self.direction, step))
+        return compute(operator.add, penalty, kink), compute(operator.add, slope, kink_slope)
+
+    def _kink(self, coef: Tensor) -> tuple[Numbers, ...]:
+        """Value and slope of the penalty on the absolute values."""
+        penalty = self.objective.penalty
+        return self.objective.numbers(
+            (penalty.kink(coef), penalty.kink_slope(coef, self.direction))
+        )
 
 
 def _parabola(step: Any, start: Any, slope: Any, curvature: Any) -> Any:

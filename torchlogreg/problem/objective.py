@@ -3,7 +3,8 @@ r"""The objective: data + family + penalty, for B problems at once.
 .. math::
 
     f_b(\theta) = \sum_i w_{bi} \, \ell(y_i, \eta_{bi})
-        + \tfrac{1}{2} \lambda_b \lVert W_b \rVert^2, \qquad \eta_b = X W_b^\top + c_b,
+        + \tfrac{1}{2} \lambda_b \lVert W_b \rVert^2 + \mu_b \lVert W_b \rVert_1,
+        \qquad \eta_b = X W_b^\top + c_b,
 
 with row weights :math:`w_{bi} = s_{bi} / \sum_j s_{bj}` that sum to one.
 
@@ -28,7 +29,7 @@ D              --              d + 1 with an intercept, d without
 ``coef``       (B, R, D)       weights, the intercept in the last column
 ``eta``        (B, R, n)       linear predictor (logits)
 ``residual``   (B, R, n)       gradient of the mean loss in eta, weights w included
-``grad``       (B, R, D)       gradient of the objective
+``grad``       (B, R, D)       gradient of the objective, without the absolute values
 =============  ==============  ==================================================================
 
 What there is one number of for each problem (value, slope, step) is of shape (B,). It lives on
@@ -49,7 +50,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from torchlogreg.problem.centring import double
-from torchlogreg.problem.line import Line
+from torchlogreg.problem.line import KinkedLine, Line
 from torchlogreg.problem.points import Point, compute
 from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.sums import RowSums
@@ -98,7 +99,8 @@ class Objective(RowSums):
 
     def along(self, point: Point, direction: Tensor) -> Line:
         """Restrict the objective to ``point.coef + step * direction``: X is read once."""
-        return Line(self, point, direction, [block.predictor(direction) for block in self.rows])
+        kind = Line if self.penalty.l1 is None else KinkedLine
+        return kind(self, point, direction, [block.predictor(direction) for block in self.rows])
 
     def hessian(self, point: Point) -> Tensor:
         """Hessian of the loss over the flattened coefficients, shape (B, R * D, R * D).
@@ -197,10 +199,13 @@ class Objective(RowSums):
         """Turn a gradient into that in the user's coefficients."""
         return grad if self.rows.centre is None else self.rows.centre.outer_gradient(grad)
 
+    def least_subgradient(self, point: Point) -> Tensor:
+        """Smallest subgradient (B, R, D) in the user's coefficients: 0 at a minimum."""
+        return self.penalty.least_subgradient(self.outer_gradient(point.grad), point.coef)
+
     def optimality(self, point: Point) -> Tensor:
         """Largest distance (B,) of an entry from the condition of a minimum, for the user."""
-        grad = self.outer_gradient(point.grad)
-        return self.penalty.distance(grad, point.coef).amax((-2, -1))
+        return self.least_subgradient(point).abs().amax((-2, -1))
 
     def recheck(self, coef: Tensor) -> Point:
         """Evaluate at outer coefficients, with the sums over the rows in float64.

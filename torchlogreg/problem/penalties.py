@@ -51,22 +51,46 @@ class Penalty(Batched):
         if self.is_zero:
             return coef.new_zeros(len(coef))
         value = 0.5 * (self.smooth_gradient(coef) * coef).sum((-2, -1))
-        return value if self.l1 is None else value + (self.l1 * coef.abs()).sum((-2, -1))
+        return value if self.l1 is None else value + self.kink(coef)
 
     def smooth_gradient(self, coef: Tensor) -> Tensor:
         """Gradient (B, R, D) of the ridge part: linear, and so its Hessian applied to ``coef``."""
         return self.l2 * coef
 
     def add_gradient_(self, gradient: Tensor, coef: Tensor) -> Tensor:
-        """Add the gradient at ``coef`` to another one, in place.
+        """Add the gradient of the ridge part at ``coef`` to another one, in place."""
+        return gradient if self.is_zero else gradient.addcmul_(self.l2, coef)
 
-        Of the absolute value, which has none at 0, that is 0 there: enough for stochastic gradients
-        but not for exact solvers.
+    def kink(self, coef: Tensor) -> Tensor:
+        r"""Part of the penalty that is on the absolute values, shape (B,)."""
+        if self.l1 is None:
+            return coef.new_zeros(len(coef))
+        return (self.l1 * coef.abs()).sum((-2, -1))
+
+    def kink_slope(self, coef: Tensor, direction: Tensor) -> Tensor:
+        """Derivative (B,) of :meth:`kink` along a direction, in the sense in which that points."""
+        if self.l1 is None:
+            return coef.new_zeros(len(coef))
+        slope = torch.where(coef == 0, direction.abs(), coef.sign() * direction)
+        return (self.l1 * slope).sum((-2, -1))
+
+    def subgradient(self, gradient: Tensor, coef: Tensor) -> Tensor:
+        """Add to the gradient of loss and ridge part that of the absolute values, 0 at 0.
+
+        Enough for stochastic gradients, but not for exact solvers.
         """
-        if self.is_zero:
+        return gradient if self.l1 is None else torch.addcmul(gradient, self.l1, coef.sign())
+
+    def least_subgradient(self, gradient: Tensor, coef: Tensor) -> Tensor:
+        r"""Smallest subgradient (B, R, D) of the objective: its negative is the steepest descent.
+
+        ``gradient`` is that of loss and ridge part. At 0 the absolute value can take away up to
+        :math:`\mu` of it.
+        """
+        if self.l1 is None:
             return gradient
-        gradient.addcmul_(self.l2, coef)
-        return gradient if self.l1 is None else gradient.addcmul_(self.l1, coef.sign())
+        left = torch.nn.functional.relu(gradient.abs() - self.l1) * gradient.sign()
+        return torch.where(coef == 0, left, torch.addcmul(gradient, self.l1, coef.sign()))
 
     def prox(self, coef: Tensor, step: Tensor) -> Tensor:
         r"""Minimise :math:`\tfrac{1}{2} \lVert W - coef \rVert^2 / step` plus the penalty over W.
@@ -82,18 +106,6 @@ class Penalty(Batched):
             coef = torch.nn.functional.relu(coef.abs() - step * self.l1) * coef.sign()
         return coef / (1 + step * self.l2)
 
-    def distance(self, gradient: Tensor, coef: Tensor) -> Tensor:
-        r"""Distance of every entry from the condition of a minimum, shape (B, R, D).
-
-        That is the distance of 0 from the subdifferential, given the gradient of loss and penalty
-        as :meth:`add_gradient_` makes it: its size where there is one, and what exceeds
-        :math:`\mu` where :math:`\mu |W|` has none.
-        """
-        size = gradient.abs()
-        if self.l1 is None:
-            return size
-        return torch.where(coef == 0, torch.nn.functional.relu(size - self.l1), size)
-
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Of all coefficients with the same probabilities, those with the lowest ridge penalty.
 
@@ -102,6 +114,25 @@ class Penalty(Batched):
         """
         centred = coef - coef.mean(-2, keepdim=True)
         return centred if self.l1 is None else torch.where(self.l1 == 0, centred, coef)
+
+    def fix_kinked_gauge(self, coef: Tensor) -> Tensor:
+        r"""The same with the absolute values: of all shifts of a column, the lowest penalty.
+
+        The slope :math:`\mu \sum_r \mathrm{sign}(W_r + c) + \lambda \sum_r (W_r + c)` in the
+        shift c of a column rises, and jumps where an entry becomes zero. Without a ridge part, c
+        is minus a median. Columns without a penalty on the absolute value are centred.
+        """
+        if self.l1 is None:
+            return self.fix_gauge(coef)
+        R = coef.shape[-2]
+        zeros = -coef.sort(-2, descending=True).values
+        total = coef.sum(-2, keepdim=True)
+        signs = torch.arange(2 - R, R + 1, 2, device=coef.device, dtype=coef.dtype).unsqueeze(-1)
+        n_passed = ((self.l1 * signs + self.l2 * (total + R * zeros)) < 0).sum(-2, keepdim=True)
+        following = zeros.gather(-2, n_passed.clamp(max=R - 1))
+        lowest = -(self.l1 * (2 * n_passed - R) / self.l2 + total) / R
+        shift = torch.where(n_passed < R, torch.minimum(lowest, following), lowest)
+        return torch.where(self.l1 == 0, coef - coef.mean(-2, keepdim=True), coef + shift)
 
 
 def make_penalty(

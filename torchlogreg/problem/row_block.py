@@ -163,6 +163,14 @@ class RowBlock(Batched, ABC):
         columns[X.shape[1] :] = 1
         return columns
 
+    @abstractmethod
+    def some_columns(self, index: Tensor, entries_per_row: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield some rows, and what they have in some columns (m, n of these), dense.
+
+        The index is that of coefficients: the last one may be the intercept's. Rows are taken so
+        that a temporary matrix with so many entries per row is not too large.
+        """
+
     def _columns_in(self, buffer: Tensor, n_rows: int, *, is_turned: bool = False) -> Tensor:
         """Columns (D, m) in a buffer, row by row of X; or column by column, if it is turned."""
         some = buffer[: n_rows * self.n_columns]

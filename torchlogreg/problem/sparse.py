@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.products import linear_predictor, multiply_sparse
-from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.row_block import RowBlock, select_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,24 @@ class SparseBlock(RowBlock):
     def adjoint(self, residual: Tensor) -> Tensor:
         """Residual times the columns: (B, R, n) to (B, R, D)."""
         return self._gradient(multiply_sparse(self._transpose, residual.flatten(0, 1)), residual)
+
+    def some_columns(self, index: Tensor, entries_per_row: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield some rows, and what they have in some columns (m, n of these), dense.
+
+        The columns are picked from the transpose: all others cost nothing.
+        """
+        has_intercept = bool(self.has_intercept and (index[-1] == self.n_columns - 1))
+        picked = index[: len(index) - has_intercept]
+        centre = None if self.centre is None else self.centre.location[picked]
+        with torch.inference_mode(False):  # in which torch cannot transpose a sparse matrix
+            X = select_rows(self._transpose, picked).t().to_sparse_csr()
+        for rows in self.chunks(max(entries_per_row, len(index))):
+            columns = select_rows(X, rows).to_dense().T
+            if centre is not None:
+                columns = columns - centre.to(columns.dtype).unsqueeze(-1)
+            if has_intercept:
+                columns = torch.cat([columns, columns.new_ones(1, columns.shape[1])])
+            yield rows, columns
 
     def squares(self, weight: Tensor) -> Tensor:
         r"""Weights (R, n) times the squares of the columns, shape (R, D).

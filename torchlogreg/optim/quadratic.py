@@ -1,0 +1,231 @@
+"""Minimise a quadratic model plus a penalty on absolute values, for B problems at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchlogreg.curvature.symmetric import damped_cholesky_
+from torchlogreg.problem.batched import Batched
+
+SINGLE_COEF = 200
+"""Coefficients from which on only the rows and columns of a face are factorised."""
+
+MOST_STEPS = 50
+"""Most steps: a model need not be minimised to the end."""
+
+SPLITTINGS = 3
+"""Times that the splitting method may help."""
+
+SPLITTING_STEPS = 40
+"""Its steps each time."""
+
+ENTRANTS = 3
+"""Times that entries which would enter with the wrong sign are sent back before a descent."""
+
+OVER_RELAXATION, SPLITTING_PENALTY = 1.6, 0.3
+"""Its parameters; the penalty is in units of the diagonal of H."""
+
+FORCING = 0.1
+"""Part of the distance from the condition of a minimum that may be left."""
+
+
+@dataclass(frozen=True, eq=False)
+class KinkedQuadratic(Batched):
+    r"""The model :math:`q(s) = g^\top s + \tfrac{1}{2} s^\top H s + \mu^\top (|w + s| - |w|)`.
+
+    A *face* is a set of entries of w + s that are not zero, with their signs. The minimiser over a
+    face, whatever signs it has, follows from linear equations. If it has the signs that were
+    assumed, and at the zeros the gradient is not above :math:`\mu`, it is the minimiser.
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (B, p, p)
+        H, symmetric and positive semi-definite.
+    gradient : Tensor of shape (B, p)
+        g.
+    start : Tensor of shape (B, p)
+        w.
+    kink : Tensor of shape (B, p)
+        :math:`\mu \ge 0`.
+
+    References
+    ----------
+    .. [1] Hintermüller, Ito & Kunisch, The primal-dual active set strategy as a semismooth Newton
+       method, SIAM J. Optim. 13 (2002): faces that follow from the last minimiser.
+    .. [2] Lee, Battle, Raina & Ng, Efficient sparse coding algorithms, NIPS 2006, Algorithm 1
+       (feature-sign search): the descent where these go round in circles.
+    """
+
+    matrix: Tensor
+    gradient: Tensor
+    start: Tensor
+    kink: Tensor
+
+    def value(self, step: Tensor, product: Tensor) -> Tensor:
+        """Return q(s) (B,), given H s."""
+        smooth = (self.gradient + 0.5 * product) * step
+        kink = self.kink * ((self.start + step).abs() - self.start.abs())
+        return (smooth + kink).sum(-1)
+
+    def minimise(self) -> tuple[Tensor, Tensor]:
+        """Return a step s (B, p) near the minimiser, and q there (B,).
+
+        A step goes to the minimiser over the face that the last gradient suggests, cut off where it
+        has the wrong sign. Where q would not decrease, the splitting method leads closer, some
+        times; a descent is what always helps.
+        """
+        diagonal = self.matrix.diagonal(dim1=-2, dim2=-1)
+        scale = torch.where(diagonal > 0, 1 / diagonal, 0)
+        step, product = torch.zeros_like(self.start), torch.zeros_like(self.start)
+        lowest, n_failed, splitting = torch.zeros_like(self.start[:, 0]), 0, None
+        goal = FORCING * self._residual(step, product)
+        for _ in range(MOST_STEPS):
+            gradient = self.gradient + product
+            # Where w + s would go if H were its diagonal, before it is drawn to 0.
+            moved = self.start + step - scale * gradient
+            face = (moved.abs() > scale * self.kink) | self._is_free
+            sign = torch.where(face, moved.sign() * ~self._is_free, 0)
+            end = self._on_face(face, sign)
+            end = torch.where((self.start + end) * sign < 0, -self.start, end)
+            state = self._lower(end, step, product, lowest)
+            if not (state[2] < lowest).all():
+                n_failed += 1
+                if n_failed <= SPLITTINGS:
+                    splitting = splitting or Splitting(self)
+                    state = self._lower(splitting.run(step, gradient), *state)
+                else:
+                    state = self._lower(self._descend(step, gradient), *state)
+                if not (state[2] < lowest).any() and n_failed > SPLITTINGS:
+                    break
+            step, product, lowest = state
+            if (self._residual(step, product) <= goal).all():
+                break
+        return step, lowest
+
+    def _lower(
+        self, new: Tensor, step: Tensor, product: Tensor, lowest: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the lower of two steps, with H times it and q there."""
+        new_product = self._multiply(new)
+        value = self.value(new, new_product)
+        is_lower = (value < lowest).unsqueeze(-1)
+        return (
+            torch.where(is_lower, new, step),
+            torch.where(is_lower, new_product, product),
+            torch.minimum(value, lowest),
+        )
+
+    def _residual(self, step: Tensor, product: Tensor) -> Tensor:
+        """Largest distance (B,) from the condition of a minimum, given H s."""
+        end, gradient = self.start + step, self.gradient + product
+        at_zero = torch.nn.functional.relu(gradient.abs() - self.kink)
+        return torch.where(end == 0, at_zero, (gradient + self.kink * end.sign()).abs()).amax(-1)
+
+    @property
+    def _is_free(self) -> Tensor:
+        """Which entries have no kink."""
+        return self.kink == 0
+
+    def _multiply(self, step: Tensor) -> Tensor:
+        return (self.matrix @ step.unsqueeze(-1)).squeeze(-1)
+
+    def _on_face(self, face: Tensor, sign: Tensor) -> Tensor:
+        """Minimise over the entries of a face, with these signs; the others of w + s are 0."""
+        fixed = torch.where(face, 0, -self.start)
+        right = self.gradient + self.kink * sign + self._multiply(fixed)
+        if len(face) == 1 and face.shape[1] >= SINGLE_COEF:
+            index = face[0].nonzero().squeeze(-1)
+            part = self.matrix[0].index_select(0, index).index_select(1, index)
+            free = _solved(part, right[0, index].unsqueeze(-1)).squeeze(-1)
+            return fixed.index_copy(1, index, -free.unsqueeze(0))
+        mask = face.to(right.dtype)
+        part = self.matrix * mask.unsqueeze(-1) * mask.unsqueeze(-2)
+        part.diagonal(dim1=-2, dim2=-1).add_(1 - mask)
+        return fixed - _solved(part, (right * mask).unsqueeze(-1)).squeeze(-1)
+
+    def _descend(self, step: Tensor, gradient: Tensor) -> Tensor:
+        """Go to the lowest point on the way to the minimiser over the face where s is.
+
+        Zeros with a gradient above the kink enter, but for those which that minimiser would give
+        the other sign. Entries may change their signs on the way; where q is lowest at a zero, it
+        is left at it.
+        """
+        end = self.start + step
+        enters = (end == 0) & (gradient.abs() > self.kink) & ~self._is_free
+        sign = torch.where(end == 0, -gradient.sign() * enters, end.sign()) * ~self._is_free
+        face = (sign != 0) | self._is_free
+        for n_sent_back in range(ENTRANTS + 1):
+            direction = self._on_face(face, sign) - step
+            is_against = enters & (direction * sign < 0)
+            if not is_against.any():
+                break
+            if n_sent_back == ENTRANTS:
+                direction = torch.where(is_against, 0, direction)
+            face, sign = face & ~is_against, torch.where(is_against, 0, sign)
+            enters = enters & ~is_against
+        length, crossing = self._exact_length(end, direction, sign, gradient)
+        moved = step + length * direction
+        return torch.where(crossing == length, -self.start, moved)
+
+    def _exact_length(
+        self, end: Tensor, direction: Tensor, sign: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where q is lowest on a line, (B, 1), up to 1; and where entries become zero on it, (B, p).
+
+        The slope of q is linear between these, and jumps up at them.
+        """
+        slope = ((gradient + self.kink * sign) * direction).sum(-1, keepdim=True)
+        curvature = (direction * self._multiply(direction)).sum(-1, keepdim=True)
+        is_crossed = (end * direction < 0) & ~self._is_free
+        crossing = torch.where(is_crossed, -end / direction, torch.inf)
+        jump = torch.where(is_crossed, 2 * self.kink * direction.abs(), 0)
+        places, order = crossing.sort(-1)
+        total = jump.gather(-1, order).cumsum(-1)
+        n_passed = ((slope + places * curvature + total) < 0).sum(-1, keepdim=True)
+        padded = torch.nn.functional.pad(total, (1, 0))
+        following = torch.nn.functional.pad(places, (0, 1), value=torch.inf).gather(-1, n_passed)
+        lowest = -(slope + padded.gather(-1, n_passed)) / curvature
+        lowest = torch.where(curvature > 0, lowest, 1)
+        length = torch.minimum(torch.minimum(lowest, following).clamp(0, 1), following)
+        return torch.where(slope < 0, length, 0), crossing
+
+
+class Splitting:
+    """The alternating direction method of multipliers, in the metric of the diagonal of H."""
+
+    def __init__(self, model: KinkedQuadratic) -> None:
+        self.model = model
+        weight = SPLITTING_PENALTY * model.matrix.diagonal(dim1=-2, dim2=-1)
+        self.weight = torch.where(weight > torch.finfo(weight.dtype).tiny, weight, 1)
+        matrix = model.matrix.clone()
+        matrix.diagonal(dim1=-2, dim2=-1).add_(self.weight)
+        self.factor = damped_cholesky_(matrix)
+
+    def run(self, step: Tensor, gradient: Tensor) -> Tensor:
+        """Return a step that is closer, from one with the gradient of the model there."""
+        start, weight = self.model.start, self.weight
+        threshold = self.model.kink / weight
+        copy = start + step
+        dual = torch.minimum(torch.maximum(gradient / -weight, -threshold), threshold)
+        for _ in range(SPLITTING_STEPS):
+            right = weight * (copy - dual - start) - self.model.gradient
+            step = torch.cholesky_solve(right.unsqueeze(-1), self.factor).squeeze(-1)
+            mixed = OVER_RELAXATION * (start + step) + (1 - OVER_RELAXATION) * copy + dual
+            dual = torch.minimum(torch.maximum(mixed, -threshold), threshold)
+            copy = mixed - dual
+        return copy - start
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve with a matrix (..., p, p), which is written to, and with its errors once more.
+
+    It is damped: directions in which it is singular would be without end.
+    """
+    known = matrix.clone()
+    matrix.diagonal(dim1=-2, dim2=-1).mul_(1 + torch.finfo(matrix.dtype).eps ** 0.5)
+    factor = damped_cholesky_(matrix)
+    solution = torch.cholesky_solve(right, factor)
+    return solution + torch.cholesky_solve(right - known @ solution, factor)
