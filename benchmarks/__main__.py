@@ -15,8 +15,10 @@ from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
 from benchmarks.load import load
 from benchmarks.memory import PROCESSES, peak_memory
+from benchmarks.paths import paths
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
+from benchmarks.sparse_models import sparse_models
 from benchmarks.stream import stream, summary
 
 HEADERS = {
@@ -49,11 +51,28 @@ def main():
 
 def table(options, output):
     """Our time and those of all peers in all settings, fastest first."""
-    return _for_each_dataset(options, lambda name: _one_table(name, options.C))
+    return _for_each_dataset(
+        options, lambda name: _shown(name, run(name, DATASETS[name](), options.C))
+    )
 
 
-def _one_table(name, C):
-    records = run(name, DATASETS[name](), C)
+def lasso(options, output):
+    """The same for sparse models."""
+    return _for_each_dataset(
+        options, lambda name: _shown(name, sparse_models(name, DATASETS[name](), options.C))
+    )
+
+
+def measure_paths(options, output):
+    """Time of a path next to glmnet's."""
+    records = _for_each_dataset(options, lambda name: paths(name, DATASETS[name](), options.C))
+    keys = ["dataset", "competitor", "seconds", "least_excess", "most_excess", "n_nonzero"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
+def _shown(name, records):
+    """Print the table of a data set, and return it."""
     ours = records[0]["seconds"]
     shown = sorted((r for r in records if "seconds" in r), key=lambda record: record["seconds"])
     rows = [
@@ -142,6 +161,8 @@ def measure_stream(options, output):
 
 PARTS = {
     "table": table,
+    "lasso": lasso,
+    "paths": measure_paths,
     "curves": draw_curves,
     "memory": measure_memory,
     "growth": measure_growth,

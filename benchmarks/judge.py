@@ -4,8 +4,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 
-def objective(coef, intercept, X, y, C):
-    """Mean log-loss plus ||W||² / (2 C n).
+def objective(coef, intercept, X, y, C, l1_ratio=0.0):
+    """Mean log-loss plus the penalty: ||W||² / (2 C n), or the elastic net's.
 
     Parameters
     ----------
@@ -19,6 +19,8 @@ def objective(coef, intercept, X, y, C):
         Labels 0..K-1.
     C : float
         Inverse regularisation strength of the summed loss.
+    l1_ratio : float, default=0.0
+        Part of the penalty that is on the absolute values.
 
     Returns
     -------
@@ -30,7 +32,8 @@ def objective(coef, intercept, X, y, C):
     if eta.shape[1] == 1:
         eta = np.hstack([np.zeros_like(eta), eta])
     loss = logsumexp(eta, axis=1) - eta[np.arange(len(y)), y]
-    return loss.mean() + np.sum(coef**2) / (2 * C * len(y))
+    penalty = (1 - l1_ratio) / 2 * np.sum(coef**2) + l1_ratio * np.abs(coef).sum()
+    return loss.mean() + penalty / (C * len(y))
 
 
 def accuracy(coef, intercept, X, y):

@@ -8,7 +8,7 @@ import sys
 from benchmarks.competitors import PEERS
 from benchmarks.competitors.not_applicable import NotApplicableError
 from benchmarks.competitors.peer import time_limit
-from benchmarks.runner import OURS, timed_fits
+from benchmarks.runner import RIDGE, timed_fits
 
 NEIGHBOURS = {
     "none": None,
@@ -34,7 +34,7 @@ def load(dataset, data, C=1.0):
     records = []
     for neighbour, program in NEIGHBOURS.items():
         with _running(program):
-            for peer in [OURS, *(peer for peer in PEERS if peer.name in NAMES)]:
+            for peer in [RIDGE.ours, *(peer for peer in PEERS if peer.name in NAMES)]:
                 with contextlib.suppress(NotApplicableError):
                     seconds = _median(peer, data, C)
                     quiet = next(

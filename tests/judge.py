@@ -15,7 +15,7 @@ class Verdict:
     """Mean loss plus penalty: scikit-learn's objective over C times the sum of the weights."""
 
     optimality: float
-    """Largest absolute entry of its gradient."""
+    """Largest absolute entry of its gradient, or of its smallest subgradient."""
 
     rounding: float
     """How much of that the rounding errors of sums in float64 can make up."""
@@ -35,12 +35,18 @@ def judge(model, X, y, sample_weight=None):
     log_sum = logsumexp(logits, axis=1, keepdims=True)
     residual = weight[:, None] * (np.exp(logits - log_sum) - is_own)[:, two:]
     loss = weight @ (log_sum[:, 0] - (logits * is_own).sum(axis=1))
-    gradient = [residual.T @ X + strength * coef]
+    ratio = getattr(model, "l1_ratio", 0.0)
+    ratio, l1 = (0.0, 0.0) if strength == 0 else (ratio, ratio * strength)
+    smooth = residual.T @ X + (1 - ratio) * strength * coef
+    at_zero = np.maximum(np.abs(smooth) - l1, 0)
+    gradient = [np.where(coef == 0, at_zero, np.abs(smooth + l1 * np.sign(coef)))]
     if model.fit_intercept:
         gradient.append(residual.sum(axis=0))
     size = 1 + (np.abs(X) @ np.abs(coef).T + np.abs(intercept)).max()
     return Verdict(
-        objective=float(loss + 0.5 * strength * (coef**2).sum()),
+        objective=float(
+            loss + 0.5 * (1 - ratio) * strength * (coef**2).sum() + l1 * np.abs(coef).sum()
+        ),
         optimality=max(float(np.abs(part).max()) for part in gradient),
         rounding=10 * np.finfo(np.float64).eps * float((weight @ np.abs(X)).max()) * size,
     )

@@ -15,8 +15,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from torchlogreg import TorchLogisticRegression
-from torchlogreg.plotting import CoefficientImageDisplay, LossCurveDisplay
+from torchlogreg import TorchLogisticRegression, logistic_regression_path
+from torchlogreg.plotting import (
+    CoefficientImageDisplay,
+    CoefficientPathDisplay,
+    LossCurveDisplay,
+)
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -266,3 +270,47 @@ def test_a_missing_matplotlib_is_asked_for():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "LossCurveDisplay.plot needs matplotlib: pip install" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def path():
+    return logistic_regression_path(X, y, n_Cs=6)
+
+
+@pytest.mark.parametrize("label", [None, 0, 1, 2])
+def test_a_path_has_a_curve_for_every_feature_with_a_weight(path, label):
+    display = CoefficientPathDisplay.from_path(path, label=label)
+    weights = path.coefs[:, 2 if label is None else label]
+    shown = np.flatnonzero(weights.any(axis=0))
+    for line, feature in zip(display.lines_, shown, strict=True):
+        assert line.get_xdata().tolist() == path.Cs.tolist()
+        assert line.get_ydata().tolist() == weights[:, feature].tolist()
+    assert display.ax_.get_xscale() == "log"
+    assert display.figure_ is display.ax_.figure
+
+
+def test_a_path_can_be_drawn_against_its_size(path):
+    ax = plt.subplots()[1]
+    display = CoefficientPathDisplay.from_path(path, x="l1_norm", ax=ax, linestyle=":")
+    assert display.ax_ is ax
+    expected = np.abs(path.coefs[:, 2]).sum(axis=1)
+    assert display.lines_[0].get_xdata() == pytest.approx(expected)
+    assert display.lines_[0].get_linestyle() == ":"
+    display.plot(x="n_nonzero")
+    assert display.lines_[0].get_xdata().tolist() == (path.coefs[:, 2] != 0).sum(axis=1).tolist()
+
+
+def test_a_path_of_tensors_and_two_classes_is_drawn_with_names():
+    path = logistic_regression_path(torch.from_numpy(X), np.where(y > 1, "b", "a"), n_Cs=4)
+    names = ["one", "two", "three", "four"]
+    display = CoefficientPathDisplay.from_path(path, label="b", feature_names=names)
+    legend = {text.get_text() for text in display.ax_.get_legend().get_texts()}
+    assert legend <= set(names)
+    assert len(legend) == len(display.lines_)
+    with pytest.raises(ValueError, match=r"label='a' has no weights; \['b'\] have some"):
+        display.plot(label="a")
+
+
+def test_unknown_axes_of_a_path_are_refused(path):
+    with pytest.raises(ValueError, match="x='time' is none of"):
+        CoefficientPathDisplay.from_path(path, x="time")

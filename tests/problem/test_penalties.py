@@ -1,4 +1,4 @@
-"""The penalty: value, gradient, proximal map, subdifferential, gauge; the translation of C."""
+"""The penalty: value, gradient, subdifferential, gauge; the translation of C."""
 
 import pytest
 import torch
@@ -31,35 +31,63 @@ def test_gradient_is_that_of_the_value(l1_ratio):
     if value.requires_grad:
         (expected,) = torch.autograd.grad(value, weights)
     start = torch.randn_like(expected)
-    total = penalty.add_gradient_(start.clone(), weights.detach())
+    coef = weights.detach()
+    total = penalty.subgradient(penalty.add_gradient_(start.clone(), coef), coef)
     assert_close(total - start, expected)
 
 
 @over_ratios
-def test_the_proximal_map_is_a_minimiser(l1_ratio):
-    """0 lies in (W - coef) / step plus the subdifferential of the penalty at W."""
-    penalty, coef, step = penalty_of(l1_ratio), coef_of(), torch.tensor(0.7, dtype=torch.float64)
-    W = penalty.prox(coef, step)
-    gradient = penalty.add_gradient_((W - coef) / step, W)
-    assert penalty.distance(gradient, W).max() < 1e-12
-    assert_close(W[..., 3], coef[..., 3])  # the intercept is free
+def test_the_least_subgradient_is_the_steepest_ascent(l1_ratio):
+    """Of all directions of length one, the slope along it is the largest: that is its length."""
+    penalty, coef, gradient = penalty_of(l1_ratio), coef_of(), coef_of(seed=1)
+    coef[..., ::2] = 0
+    least = penalty.least_subgradient(gradient, coef)
+    length = torch.linalg.vector_norm(least, dim=(-2, -1))
 
+    def slope(direction):
+        return (gradient * direction).sum((-2, -1)) + penalty.kink_slope(coef, direction)
 
-def test_the_proximal_map_makes_zeros():
-    penalty = penalty_of(1.0, C=0.1)
-    W = penalty.prox(coef_of(), torch.tensor(1.0))
-    assert (W[0, :, :3] == 0).all()
+    assert_close(slope(-least), -(length**2))
+    for seed in range(2, 30):
+        direction = coef_of(seed)
+        assert (slope(direction) >= -length * direction.square().sum((-2, -1)).sqrt()).all()
 
 
 @over_ratios
-def test_distance_is_that_to_the_subdifferential(l1_ratio):
-    penalty, coef = penalty_of(l1_ratio), coef_of()
-    gradient = coef_of(seed=1)
-    l1 = torch.zeros_like(coef) if penalty.l1 is None else penalty.l1.expand_as(coef)
-    assert_close(penalty.distance(gradient, coef), gradient.abs())
-    zero = torch.zeros_like(coef)
-    assert (penalty.distance(0.5 * l1, zero) == 0).all()
-    assert_close(penalty.distance(l1 + 0.25, zero), torch.full_like(coef, 0.25))
+def test_slope_of_the_kinks_is_that_of_their_value(l1_ratio):
+    penalty, coef, direction = penalty_of(l1_ratio), coef_of(), coef_of(seed=1)
+    coef[..., ::2] = 0
+    step = 1e-6
+    change = penalty.kink(coef + step * direction) - penalty.kink(coef)
+    assert_close(penalty.kink_slope(coef, direction), change / step, rtol=1e-5, atol=1e-5)
+
+
+@over_ratios
+def test_the_least_subgradient_is_zero_at_a_minimum(l1_ratio):
+    penalty = penalty_of(l1_ratio)
+    zero = torch.zeros(3, 2, 4, dtype=torch.float64)
+    l1 = zero if penalty.l1 is None else penalty.l1.expand_as(zero)
+    assert (penalty.least_subgradient(0.5 * l1, zero) == 0).all()
+    assert_close(penalty.least_subgradient(l1 + 0.25, zero), torch.full_like(zero, 0.25))
+
+
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("n_outputs", [2, 3, 4])
+def test_the_gauge_is_that_of_the_lowest_penalty(l1_ratio, n_outputs):
+    penalty = penalty_of(l1_ratio)
+    generator = torch.Generator().manual_seed(n_outputs)
+    coef = torch.randn(3, n_outputs, 4, dtype=torch.float64, generator=generator)
+    fixed = penalty.fix_kinked_gauge(coef)
+    shift = fixed - coef
+    assert_close(shift, shift[:, :1].expand_as(shift))  # the same for all outputs
+    assert fixed[..., 3].sum(1).abs().max() < 1e-14  # intercepts are centred
+    if l1_ratio == 1:
+        assert (fixed[..., :3] == 0).any(1).all()
+    for change in (-1e-3, 1e-3, 0.1, -0.1):
+        for column in range(3):
+            other = fixed.clone()
+            other[..., column] += change
+            assert (penalty.value(other) >= penalty.value(fixed) - 1e-15).all()
 
 
 def test_the_gauge_is_that_of_the_lowest_ridge_penalty():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
         own = curvature.new_zeros(len(index), len(index))
         joint = torch.zeros_like(own)
         for rows, columns in block.some_columns(used, len(index)):
-            for r, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for r, (start, stop) in enumerate(pairwise(bounds)):
                 some = columns[place[start:stop]]
                 half = some * curvature[r, rows].sqrt()
                 add_lower_(own[start:stop, start:stop], half)

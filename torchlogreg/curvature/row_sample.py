@@ -58,18 +58,24 @@ def draw(
     return index, weight[index] / probability[index].clamp(max=1)
 
 
-def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
-    """Weighted second moments (D, D) of the columns over the rows of an index, or over all."""
+def second_moments(
+    rows: Rows, index: Tensor | None, weight: Tensor, *, columns: Tensor | None = None
+) -> Tensor:
+    """Weighted second moments (p, p) of some columns, or all, over the rows of an index, or all."""
+    size = rows.n_columns if columns is None else len(columns)
 
     def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
-        moments, root = weight.new_zeros(block.n_columns, block.n_columns), weight.sqrt()
+        moments, root = weight.new_zeros(size, size), weight.sqrt()
         some = list(chunks(len(weight), block.n_columns, block.chunk_entries))
         buffer = weight.new_empty(some[0].stop * block.n_columns) if some else None
         for rows in some:
-            columns = block.design(rows if index is None else index[rows], buffer)
+            design = block.design(rows if index is None else index[rows], buffer)
+            if columns is not None:
+                design = design.T.index_select(1, columns).T
             # A view of X must not be changed.
-            scaled = torch.mul if index is None else torch.Tensor.mul_
-            add_lower_(moments, scaled(columns, root[rows]))
+            is_view = index is None and columns is None
+            scaled = torch.mul if is_view else torch.Tensor.mul_
+            add_lower_(moments, scaled(design, root[rows]))
         return (moments,)
 
     places = [None] * len(rows) if index is None else rows.locate(index)

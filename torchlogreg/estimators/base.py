@@ -127,15 +127,19 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         """Return the solver for data of that shape."""
         n_outputs, n_columns = family_of(n_classes).n_outputs(n_classes), n_features
         n_columns += self.fit_intercept
-        n_coef = n_outputs * n_columns
-        has_kinks = self.l1_ratio > 0 and math.isfinite(self.C)
-        if self.l1_ratio > 0 and not has_kinks:
+        has_penalty = math.isfinite(self.C)
+        if self.l1_ratio > 0 and not has_penalty:
             warnings.warn(
                 f"l1_ratio={self.l1_ratio!r} has no effect with C=np.inf: there is no penalty.",
                 stacklevel=7,
             )
         return resolve(
-            self.solver, n_rows, n_coef, n_columns, is_dense=is_dense, has_kinks=has_kinks
+            self.solver,
+            n_rows,
+            n_outputs * n_columns,
+            n_columns,
+            is_dense=is_dense,
+            l1_ratio=self.l1_ratio if has_penalty else 0.0,
         )
 
     def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:

@@ -36,11 +36,13 @@ class TorchLogisticRegression(StreamEstimator):
     C : float, default=1.0
         Inverse of the regularisation strength, positive; ``np.inf`` for no penalty.
     l1_ratio : float, default=0.0
-        Part of the penalty, 0 to 1, that is on the absolute values of the coefficients. Exact
-        solvers take 0 only.
+        Part of the penalty, 0 to 1, that is on the absolute values of the coefficients: it makes
+        some of them exactly zero. The exact solver for that is "prox-newton". Without effect if
+        ``C=np.inf``.
     tol : float or None, default=1e-4
         Exact solvers: a fit has converged when the largest absolute entry of the gradient of the
-        mean penalised loss f is at most ``tol``. (f is the objective divided by C times the sum of
+        mean penalised loss f is at most ``tol``; with ``l1_ratio > 0``, of the smallest
+        subgradient. (f is the objective divided by C times the sum of
         the row weights.) The fit continues until the estimated excess of f over its minimum is at
         most ``tol / 100`` times the larger of f and 0.01. f is then usually as low as with
         scikit-learn's default solver.
@@ -60,16 +62,18 @@ class TorchLogisticRegression(StreamEstimator):
         - "lbfgs" reads the data twice per iteration. It is preconditioned with Hessians of
           sampled rows, so that a few dozen iterations do even where columns are correlated or
           of different scales. Large float64 data is read in float32 until that no longer pays.
-        - "auto" takes "newton-cholesky" up to P = 300 coefficients (features plus intercept,
-          times classes if there are more than two) unless n P^2 exceeds 2e7 for n rows.
-          Otherwise it takes "newton-cg" for sparse data, and for dense data with up to 4 rows
-          per column and up to a million entries; else "lbfgs".
+        - "prox-newton" takes Newton's steps for the loss and the penalty on absolute values as it
+          is (``l1_ratio > 0``), in the coefficients that are or become non-zero.
+        - "auto" takes "prox-newton" if ``l1_ratio > 0``. Otherwise it takes "newton-cholesky"
+          up to P = 300 coefficients (features plus intercept, times classes if there are more
+          than two) unless n P^2 exceeds 2e7 for n rows; then "newton-cg" for sparse data, and
+          for dense data with up to 4 rows per column and up to a million entries; else "lbfgs".
         - "sgd", "adam" and "adamw" read mini-batches, and so does any class of ``torch.optim``
           that takes dense parameters of any shape and needs no closure. How close they come to
           the minimiser depends on how their learning rate decays.
     max_iter : int, default=None
         Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
-        for "lbfgs", 100 for "newton-cholesky", 200 for the others).
+        for "lbfgs", 500 for "prox-newton", 100 for "newton-cholesky", 200 for the others).
     warm_start : bool, default=False
         Whether ``fit`` starts at the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
@@ -111,9 +115,10 @@ class TorchLogisticRegression(StreamEstimator):
         Number of iterations or epochs.
     optimality_ : float
         Largest absolute entry of the gradient at ``coef_`` and ``intercept_``, on the scale
-        of ``tol``. It certifies how close to the optimum they are. The sums over the rows are in
-        float64, also for float32 data. For mini-batch solvers: of the mean gradient of the last
-        epoch's batches.
+        of ``tol``; with ``l1_ratio > 0``, of the smallest subgradient, which is the distance of 0
+        from the subdifferential. It certifies how close to the optimum they are. The sums over
+        the rows are in float64, also for float32 data. For mini-batch solvers: of the mean gradient
+        of the last epoch's batches.
     suboptimality_ : float
         Estimate of how much f exceeds its minimum, from the quadratic model of the last iteration.
         It usually gives the right order of magnitude, but it is not a bound: where classes are
@@ -147,7 +152,10 @@ class TorchLogisticRegression(StreamEstimator):
     Tensors in, tensors out on their device; string labels come as NumPy arrays.
 
     Adding the same vector to the coefficients of all classes of a multinomial model changes
-    nothing; of all these minimisers the centred one is returned, whose intercepts sum to zero.
+    nothing; of all these minimisers the centred one is returned, whose intercepts sum to zero. With
+    ``l1_ratio > 0`` only the intercepts are centred: the penalty decides on the rest. With
+    ``l1_ratio=1`` and an even number of classes it may leave a choice; any of its minimisers is
+    returned then.
 
     References
     ----------
@@ -156,6 +164,8 @@ class TorchLogisticRegression(StreamEstimator):
        guide.
     .. [2] Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed.,
        Springer 2009, Section 4.4 (the model).
+    .. [3] Lee, Sun & Saunders, Proximal Newton-type methods for minimizing composite functions,
+       SIAM J. Optim. 24 (2014), Algorithm 1 ("prox-newton").
 
     Examples
     --------
@@ -230,6 +240,19 @@ class TorchLogisticRegression(StreamEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.callbacks = callbacks
         self.net_params = net_params
+
+    @property
+    def penalty(self) -> str | None:
+        """Name of the penalty in scikit-learn's older words: "l1", "l2", "elasticnet" or None.
+
+        It follows from ``C`` and ``l1_ratio``. ``SelectFromModel`` asks for it: with "l1" it keeps
+        the features whose weights are not zero.
+        """
+        if np.inf == self.C:
+            return None
+        if self.l1_ratio == 0:
+            return "l2"
+        return "l1" if self.l1_ratio == 1 else "elasticnet"
 
     # Within torch.inference_mode, parameters would not know of their changes.
     @checks_parameters

@@ -60,7 +60,7 @@ SOLVERS = {
         ),
         Solver("newton-cholesky", NewtonCholesky, max_iter=100, forms_hessian=True),
         Solver("newton-cg", NewtonCG, max_iter=200),
-        Solver("prox-newton", ProxNewton, max_iter=500, takes_kinks=True),
+        Solver("prox-newton", ProxNewton, max_iter=500, takes_kinks=True, is_random=True),
         Solver("sgd", torch.optim.SGD, max_iter=200, is_exact=False, takes_kinks=True),
         Solver("adam", torch.optim.Adam, max_iter=200, is_exact=False, takes_kinks=True, lr=0.01),
         Solver(
@@ -105,7 +105,7 @@ def resolve(
     n_columns: int,
     *,
     is_dense: bool = True,
-    has_kinks: bool = False,
+    l1_ratio: float = 0.0,
 ) -> Solver:
     """Return the solver of that name.
 
@@ -121,8 +121,9 @@ def resolve(
         Number D of columns.
     is_dense : bool, default=True
         Whether the features are dense.
-    has_kinks : bool, default=False
-        Whether there is a penalty on absolute values. "auto" decides on these five.
+    l1_ratio : float, default=0.0
+        Part of the penalty that is on absolute values; 0 if there is none. "auto" decides on these
+        five.
 
     Raises
     ------
@@ -133,18 +134,18 @@ def resolve(
     if name == "auto":
         is_small = n_coef <= NEWTON_MAX_COEF and n_rows * n_coef**2 <= NEWTON_MAX_WORK
         is_short = n_rows <= CG_MAX_ROWS * n_columns and n_rows * n_columns <= CG_MAX_ENTRIES
-        if has_kinks:
+        if l1_ratio > 0:
             name = "prox-newton"
         elif is_small:
             name = "newton-cholesky"
         else:
             name = "newton-cg" if is_short or not is_dense else "lbfgs"
     solver = SOLVERS[name] if isinstance(name, str) else _solver_of(name)
-    if has_kinks and not solver.takes_kinks:
+    if l1_ratio > 0 and not solver.takes_kinks:
         able = sorted(known.name for known in SOLVERS.values() if known.takes_kinks)
         raise ValueError(
-            f"solver={name!r} takes l1_ratio=0 only: it needs a smooth penalty. Use 'auto' or one "
-            f"of {able}."
+            f"l1_ratio={l1_ratio!r}: solver={name!r} takes l1_ratio=0 only, for a smooth penalty. "
+            f"Use solver='auto' or one of {able}."
         )
     return solver
 

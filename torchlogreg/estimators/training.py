@@ -17,6 +17,8 @@ from torchlogreg.data.validation import TrainingData, check_device
 from torchlogreg.estimators.solvers import BATCH_SIZE, QUEUED_ITERATIONS, Solver, takes_batches
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.optim import FullBatchOptimizer
+from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import module_class
 from torchlogreg.problem.penalties import Penalty
@@ -181,6 +183,16 @@ def make_net(
     return net
 
 
+def make_algorithm(estimator: Any, solver: Solver) -> Algorithm[Any]:
+    """Translate the parameters of an estimator to those of an exact solver's algorithm."""
+    assert issubclass(solver.optimizer, FullBatchOptimizer)
+    options: dict[str, Any] = {"tol": float(estimator.tol), **solver.options}
+    if solver.is_random:
+        options["seed"] = seed_of(estimator)
+    algorithm: Algorithm[Any] = solver.optimizer.algorithm_class(**options)
+    return algorithm
+
+
 def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     """Return the net of an estimator if its optimizer can go on, with what the user has changed.
 
@@ -217,7 +229,7 @@ def _exact_arguments(
     if estimator.early_stopping:
         raise ValueError(
             f"early_stopping={estimator.early_stopping!r}: solver={solver.name!r} reads all rows "
-            "at once. Set early_stopping=False, or use a mini-batch solver, such as 'sgd' or 'adam'."
+            "at once. Set early_stopping=False, or use a mini-batch solver such as 'sgd' or 'adam'."
         )
     if estimator.tol is None:
         raise ValueError(f"tol=None: solver={solver.name!r} needs a tolerance, such as 1e-4.")

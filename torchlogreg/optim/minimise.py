@@ -28,6 +28,9 @@ class Solution:
     coef: Tensor
     """The user's coefficients (B, R, D)."""
 
+    value: np.ndarray
+    """Objective (B,)."""
+
     optimality: np.ndarray
     """Gradient norm (B,): the largest absolute value."""
 
@@ -165,6 +168,7 @@ def minimise(
         run.conclude()
     return Solution(
         run.coef,
+        np.array([standing.value for standing in run.standings]),
         np.array([standing.optimality for standing in run.standings]),
         np.array([standing.gap for standing in run.standings]),
         np.array([standing.n_iter for standing in run.standings]),

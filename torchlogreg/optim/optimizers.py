@@ -279,10 +279,9 @@ class ProxNewton(FullBatchOptimizer):
     ----------
     params, lr, tol, check_every, stages
         As in :class:`FullBatchOptimizer`.
-    few : int, default=300
-        Coefficients up to which all of them are in the model.
-    growth : float, default=2.0
-        How many times as many coefficients as are not zero a model has at most.
+    few, growth, most_work, history_size, rows_per_column, every, seed
+        As in :class:`~torchlogreg.optim.proximal_newton.ProximalNewton`.
     """
 
     algorithm_class = ProximalNewton
+    numbers = ("lr", "tol", "seed")

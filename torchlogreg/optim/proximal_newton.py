@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature.chosen import chosen_hessian
+from torchlogreg.curvature.working import DenseWorking, WorkingHessian
+from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.quadratic import KinkedQuadratic
 from torchlogreg.optim.stopping import Stopping
@@ -18,49 +20,63 @@ from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
-
 GAUGE = 1e-4
+"""Curvature that models have along the gauge, in units of the mean of the diagonal."""
+
+
+NEGLIGIBLE = 0.01
+"""Violation of the condition of a minimum that a model may overlook, in units of ``tol``."""
+
+FACTORISATIONS = 10.0
+"""Multiplications p^3 for the systems that a model in p coefficients takes."""
 
 
 @dataclass(frozen=True, eq=False)
 class WorkingSet(Batched):
-    """Some coefficients of every problem, and the Hessian in these."""
+    """Some coefficients of problems, and the Hessian in these."""
 
-    matrix: Tensor
-    """Hessian (B, p, p), penalty included; where there are fewer coefficients, the identity."""
+    hessian: WorkingHessian
+    """Hessian in these, penalty included."""
 
     index: Tensor | None = None
-    """Their places (B, p) in the flattened coefficients; None for all of these."""
+    """Their places (B, p) in the flattened coefficients, rising; None for all of these."""
 
-    is_filled: Tensor | None = None
-    """Where there is one (B, p); None for everywhere."""
-
-    def pick(self, flat: Tensor, empty: float = 0.0) -> Tensor:
-        """Entries (B, p) of what there is of all coefficients (B, P)."""
-        if self.index is None:
-            return flat
-        picked = flat.gather(1, self.index)
-        return picked if self.is_filled is None else torch.where(self.is_filled, picked, empty)
-
-    def spread(self, picked: Tensor, like: Tensor) -> Tensor:
-        """Enter them (B, p) into coefficients (B, R, D) that are 0 elsewhere."""
-        if self.index is None:
-            return picked.view_as(like)
-        return torch.zeros_like(like).flatten(1).scatter_add_(1, self.index, picked).view_as(like)
+    def minimise(self, objective: Objective, point: Point) -> tuple[Tensor, Tensor]:
+        """Return the direction (B, R, D) to the model's minimiser, and its value there (B,)."""
+        flat = [point.grad, point.coef, kinks(objective, point.coef)]
+        parts = [part.flatten(1) for part in flat]
+        if self.index is not None:
+            parts = [part.gather(1, self.index) for part in parts]
+        step, lowest = KinkedQuadratic(self.hessian, *parts).minimise()
+        if self.index is not None:
+            step = torch.zeros_like(point.coef).flatten(1).scatter_(1, self.index, step)
+        return step.view_as(point.coef), lowest
 
 
 @dataclass(frozen=True, eq=False)
 class ProximalNewtonMemory(Memory):
     """What the method keeps from the last iteration."""
 
-    working: WorkingSet | None = None
-    """The coefficients of the last model, and the Hessian."""
+    working: WorkingSet | tuple[WorkingSet, ...] | None = None
+    """The coefficients of the last model, and the Hessian; of all problems, or of each."""
 
     known_at: Point | None = None
     """Where the model was minimised with it after the iteration, once for each Hessian."""
 
     known: Tensor | None = None
     """The direction there."""
+
+    blocks: tuple[WorkingBlocks | None, ...] | None = None
+    """Sampled blocks of each problem, where the Hessian is too large."""
+
+    moves: Moves | None = None
+    """The last moves, from when on they are needed."""
+
+    n_iter: int = 0
+    """Iterations on the present stage."""
+
+    built_at: int = 0
+    """Iteration in which blocks were sampled."""
 
     def to(self, dtype: torch.dtype) -> ProximalNewtonMemory:
         """Return it for an objective of another dtype: with nothing."""
@@ -79,6 +95,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     others those that violate the condition of a minimum most. The condition is looked at for all
     coefficients in every iteration.
 
+    Where the Hessian in these would take too long, the model has the blocks on its diagonal, one
+    for every output, estimated from sampled rows, and the pairs of L-BFGS on top of them.
+
     Parameters
     ----------
     tol, lr, stages
@@ -87,11 +106,22 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         Coefficients up to which all of them are in the model.
     growth : float
         How many times as many coefficients as are not zero a model has at most.
+    most_work : float
+        Multiplications for a Hessian in p coefficients, and for the systems that are solved with
+        it, from which on it takes too long.
+    history_size : int
+        Number of stored pairs.
+    rows_per_column : int
+        Rows of a sample for every column of a block.
+    every : int
+        Iterations after which blocks are sampled again.
+    seed : int
+        For the generator that rows are drawn with.
 
     References
     ----------
     .. [1] Lee, Sun & Saunders, Proximal Newton-type methods for minimizing composite functions,
-       SIAM J. Optim. 24 (2014), Algorithm 1.
+       SIAM J. Optim. 24 (2014), Algorithm 1, with the quasi-Newton matrices of its Section 2.3.
     .. [2] Massias, Gramfort & Salmon, Celer: a fast solver for the lasso with dual extrapolation,
        ICML 2018, Section 4.3 (working sets that double).
     """
@@ -103,12 +133,17 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
 
     few: int = 300
     growth: float = 2.0
+    most_work: float = 1e11
+    history_size: int = 10
+    rows_per_column: int = 8
+    every: int = 8
+    seed: int = 0
 
     @cached_property
     def stopping(self) -> Stopping:
         """The rule by which problems are judged."""
         return Stopping(
-            self.tol, patience=20, stage_patience=2, stage_gain=0.3, stage_decrease=1e-3
+            self.tol, patience=30, stage_patience=3, stage_gain=0.9, stage_decrease=1e-4
         )
 
     def restored(
@@ -123,9 +158,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         """Minimise the model, unless the last Hessian was found to serve once more."""
         if memory.known_at is point and memory.known is not None:
             return memory.known, memory
-        working = self._working_set(objective, point)
-        direction, _ = self._minimiser(objective, point, working)
-        return direction, ProximalNewtonMemory(working)
+        memory = self._built(objective, point, memory.evolved(known_at=None, known=None))
+        direction, _ = _minimiser(objective, point, memory)
+        return direction, memory
 
     def gap(
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
@@ -133,69 +168,140 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         """Decrease that the model with the last Hessian promises."""
         if memory.working is None:
             return point.grad.new_full((len(point.grad),), torch.nan), memory
-        direction, lowest = self._minimiser(objective, point, memory.working)
+        direction, lowest = _minimiser(objective, point, memory)
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
-        return -lowest, memory
+        return torch.where(self._misses_some(objective, point, memory), torch.inf, -lowest), memory
 
-    @staticmethod
-    def _minimiser(
-        objective: Objective, point: Point, working: WorkingSet
-    ) -> tuple[Tensor, Tensor]:
-        """Direction (B, R, D) to the minimiser of the model, and the model's value there (B,)."""
-        kink = kinks(objective, point.coef)
-        model = KinkedQuadratic(
-            working.matrix,
-            working.pick(point.grad.flatten(1)),
-            working.pick(point.coef.flatten(1)),
-            working.pick(kink.flatten(1), empty=1.0),
-        )
-        step, lowest = model.minimise()
-        direction = working.spread(step, point.coef)
-        if not objective.family.outputs_compete:
-            return direction, lowest
-        end = point.coef + direction
-        fixed = objective.penalty.fix_kinked_gauge(end)
-        lowest = lowest + objective.penalty.kink(fixed) - objective.penalty.kink(end)
-        return torch.where(fixed == end, direction, fixed - point.coef), lowest
+    def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
+        """Store the move, if there are models that need it."""
+        memory = memory.evolved(n_iter=memory.n_iter + 1)
+        if memory.blocks is None:
+            return memory
+        moves = memory.moves
+        if moves is None:
+            empty = old.coef.flatten(1).new_zeros(len(old.coef), 0, old.coef[0].numel())
+            moves = Moves(empty, empty)
+        step, change = new.coef - old.coef, new.grad - old.grad
+        return memory.evolved(moves=moves.add(step, change, self.history_size))
 
-    def _working_set(self, objective: Objective, point: Point) -> WorkingSet:
-        """Choose the coefficients of the model, and form the Hessian in them."""
+    def forget(self, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
+        """Forget everything."""
+        return ProximalNewtonMemory()
+
+    def _misses_some(
+        self, objective: Objective, point: Point, memory: ProximalNewtonMemory
+    ) -> Tensor:
+        """Whether coefficients outside the model violate the condition of a minimum, (B,)."""
+        excess = objective.penalty.least_subgradient(point.grad, point.coef).abs().flatten(1)
+        working = memory.working
+        for b, one in enumerate(working if isinstance(working, tuple) else ()):
+            assert one.index is not None
+            excess[b, one.index[0]] = 0
+        is_missed = excess.amax(1) > NEGLIGIBLE * self.tol
+        return is_missed if isinstance(working, tuple) else torch.zeros_like(is_missed)
+
+    def _built(
+        self, objective: Objective, point: Point, memory: ProximalNewtonMemory
+    ) -> ProximalNewtonMemory:
+        """Choose the coefficients of the model, and form or estimate the Hessian in them."""
         B, R, D = point.coef.shape
         if self.few >= R * D:
             matrix = objective.hessian(point)
             diagonal = matrix.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
             diagonal += objective.ridge
             if objective.family.outputs_compete:
-                blocks = matrix.view(B, R, D, R, D).diagonal(dim1=2, dim2=4)
-                blocks += (GAUGE * diagonal.mean(1) / R)[:, None, None]
-            return WorkingSet(matrix)
-        kink = kinks(objective, point.coef)
+                bend = matrix.view(B, R, D, R, D).diagonal(dim1=2, dim2=4)
+                bend += (GAUGE * diagonal.mean(1) / R)[:, None, None]
+            return memory.evolved(working=WorkingSet(DenseWorking(matrix)))
+        working = []
+        for b, index in enumerate(self._chosen(objective, point)):
+            one, at = objective.take([b]), point.take([b])
+            p = float(len(index))
+            if objective.rows.n_rows * p**2 + FACTORISATIONS * p**3 <= self.most_work:
+                hessian: WorkingHessian = self._dense(one, at, index)
+            else:
+                hessian, memory = self._sampled(one, at, index, memory, b)
+            working.append(WorkingSet(hessian, index.unsqueeze(0)))
+        return memory.evolved(working=tuple(working))
+
+    def _chosen(self, objective: Objective, point: Point) -> list[Tensor]:
+        """Coefficients of the model of each problem, as a rising index."""
         excess = objective.penalty.least_subgradient(point.grad, point.coef).abs()
-        is_free = (point.coef != 0) | (kink == 0)
+        is_sure = (point.coef != 0) | (kinks(objective, point.coef) == 0)
         # Those that are sure to be in it come first, then those with the largest violation.
-        excess = torch.where(is_free, torch.inf, excess).flatten(1)
-        n_free = is_free.flatten(1).sum(1)
-        most = torch.clamp((self.growth * n_free).long(), min=self.few)
+        excess = torch.where(is_sure, torch.inf, excess).flatten(1)
+        most = torch.clamp((self.growth * is_sure.flatten(1).sum(1)).long(), min=self.few)
         sizes = torch.minimum(most, (excess > 0).sum(1)).tolist()
         chosen = excess.topk(max(sizes), dim=1).indices
-        parts = [chosen[b, :size].sort().values for b, size in enumerate(sizes)]
-        matrices = [
-            chosen_hessian(objective.take([b]), point.take([b]), part)
-            for b, part in enumerate(parts)
-        ]
+        return [chosen[b, :size].sort().values for b, size in enumerate(sizes)]
+
+    @staticmethod
+    def _dense(objective: Objective, point: Point, index: Tensor) -> DenseWorking:
+        """Form the Hessian of a single problem."""
+        matrix = chosen_hessian(objective, point, index)
         if objective.family.outputs_compete:
-            for matrix, part in zip(matrices, parts, strict=True):
-                _bend_gauge_(matrix, part % D, R)
-        if B == 1:
-            return WorkingSet(matrices[0].unsqueeze(0), parts[0].unsqueeze(0))
-        return _padded(matrices, parts)
+            _bend_gauge_(matrix, index % point.coef.shape[2], point.coef.shape[1])
+        return DenseWorking(matrix.unsqueeze(0))
+
+    def _sampled(
+        self,
+        objective: Objective,
+        point: Point,
+        index: Tensor,
+        memory: ProximalNewtonMemory,
+        b: int,
+    ) -> tuple[WorkingHessian, ProximalNewtonMemory]:
+        """Estimate the Hessian of a single problem, the b-th, from blocks and pairs."""
+        _, R, D = point.coef.shape
+        output, column = index // D, index % D
+        columns = [column[output == r] for r in range(R)]
+        known = memory.blocks or (None,) * (b + 1)
+        known = known + (None,) * (b + 1 - len(known))
+        blocks = known[b]
+        is_old = memory.n_iter - memory.built_at >= self.every
+        if blocks is None or is_old or blocks.n_missing(columns) > 0.1 * len(index):
+            device = point.coef.device
+            generator = torch.Generator(device).manual_seed(self.seed * 2**16 + memory.n_iter)
+            size = max(self.rows_per_column * max(map(len, columns)), 2000)
+            n_all = objective.rows.n_rows
+            n_rows = n_all if 2 * size >= n_all else size
+            blocks = WorkingBlocks.sampled(objective, point, columns, generator, n_rows)
+            known = (*known[:b], blocks, *known[b + 1 :])
+            memory = memory.evolved(blocks=known, built_at=memory.n_iter)
+        moves = memory.moves
+        if moves is None:
+            empty = point.coef.flatten(1).new_zeros(b + 1, 0, R * D)
+            moves = Moves(empty, empty)
+        ridge = objective.ridge[0, 0]
+        return moves.take([b]).on(blocks, ridge, columns, index), memory
 
 
 def kinks(objective: Objective, coef: Tensor) -> Tensor:
     """Penalty on the absolute value of every coefficient, shape (B, R, D)."""
     l1 = objective.penalty.l1
     return torch.zeros_like(coef) if l1 is None else l1.expand_as(coef)
+
+
+def _minimiser(
+    objective: Objective, point: Point, memory: ProximalNewtonMemory
+) -> tuple[Tensor, Tensor]:
+    """Direction (B, R, D) to the minimiser of the model, and the model's value there (B,)."""
+    working = memory.working
+    if isinstance(working, tuple):
+        parts = [
+            one.minimise(objective.take([b]), point.take([b])) for b, one in enumerate(working)
+        ]
+        direction, lowest = (torch.cat(part) for part in zip(*parts, strict=True))
+    else:
+        assert working is not None
+        direction, lowest = working.minimise(objective, point)
+    if not objective.family.outputs_compete:
+        return direction, lowest
+    end = point.coef + direction
+    fixed = objective.penalty.fix_kinked_gauge(end)
+    lowest = lowest + objective.penalty.kink(fixed) - objective.penalty.kink(end)
+    return torch.where(fixed == end, direction, fixed - point.coef), lowest
 
 
 def _bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
@@ -205,22 +311,8 @@ def _bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
     for all outputs alike is found afterwards, exactly.
     """
     place = column.unique(return_inverse=True)[1]
-    diagonal = matrix.diagonal()
     n_columns = int(place.max()) + 1
-    total = matrix.new_zeros(n_columns).index_add_(0, place, diagonal)
+    total = matrix.new_zeros(n_columns).index_add_(0, place, matrix.diagonal())
     mean = GAUGE * total / torch.bincount(place, minlength=n_columns) / n_outputs
     is_same = place.unsqueeze(0) == place.unsqueeze(1)
     matrix += torch.where(is_same, mean[place], 0)
-
-
-def _padded(matrices: list[Tensor], parts: list[Tensor]) -> WorkingSet:
-    """Put working sets of different size together."""
-    size = max(len(part) for part in parts)
-    matrix = torch.eye(size).to(matrices[0]).repeat(len(parts), 1, 1)
-    index = parts[0].new_zeros(len(parts), size)
-    is_filled = torch.zeros_like(index, dtype=torch.bool)
-    for b, (one, part) in enumerate(zip(matrices, parts, strict=True)):
-        matrix[b, : len(part), : len(part)] = one
-        index[b, : len(part)] = part
-        is_filled[b, : len(part)] = True
-    return WorkingSet(matrix, index, is_filled)

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.symmetric import damped_cholesky_
+from torchlogreg.curvature.working import WorkingHessian
 from torchlogreg.problem.batched import Batched
-
-SINGLE_COEF = 200
-"""Coefficients from which on only the rows and columns of a face are factorised."""
 
 MOST_STEPS = 50
 """Most steps: a model need not be minimised to the end."""
@@ -42,8 +39,8 @@ class KinkedQuadratic(Batched):
 
     Parameters
     ----------
-    matrix : Tensor of shape (B, p, p)
-        H, symmetric and positive semi-definite.
+    hessian : WorkingHessian
+        H, of B problems in p coefficients.
     gradient : Tensor of shape (B, p)
         g.
     start : Tensor of shape (B, p)
@@ -59,7 +56,7 @@ class KinkedQuadratic(Batched):
        (feature-sign search): the descent where these go round in circles.
     """
 
-    matrix: Tensor
+    hessian: WorkingHessian
     gradient: Tensor
     start: Tensor
     kink: Tensor
@@ -77,7 +74,7 @@ class KinkedQuadratic(Batched):
         has the wrong sign. Where q would not decrease, the splitting method leads closer, some
         times; a descent is what always helps.
         """
-        diagonal = self.matrix.diagonal(dim1=-2, dim2=-1)
+        diagonal = self.hessian.diagonal
         scale = torch.where(diagonal > 0, 1 / diagonal, 0)
         step, product = torch.zeros_like(self.start), torch.zeros_like(self.start)
         lowest, n_failed, splitting = torch.zeros_like(self.start[:, 0]), 0, None
@@ -94,8 +91,8 @@ class KinkedQuadratic(Batched):
             if not (state[2] < lowest).all():
                 n_failed += 1
                 if n_failed <= SPLITTINGS:
-                    splitting = splitting or Splitting(self)
-                    state = self._lower(splitting.run(step, gradient), *state)
+                    splitting = splitting or Splitting(self, step, gradient)
+                    state = self._lower(splitting.run(), *state)
                 else:
                     state = self._lower(self._descend(step, gradient), *state)
                 if not (state[2] < lowest).any() and n_failed > SPLITTINGS:
@@ -109,7 +106,7 @@ class KinkedQuadratic(Batched):
         self, new: Tensor, step: Tensor, product: Tensor, lowest: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the lower of two steps, with H times it and q there."""
-        new_product = self._multiply(new)
+        new_product = self.hessian.multiply(new)
         value = self.value(new, new_product)
         is_lower = (value < lowest).unsqueeze(-1)
         return (
@@ -129,22 +126,13 @@ class KinkedQuadratic(Batched):
         """Which entries have no kink."""
         return self.kink == 0
 
-    def _multiply(self, step: Tensor) -> Tensor:
-        return (self.matrix @ step.unsqueeze(-1)).squeeze(-1)
-
     def _on_face(self, face: Tensor, sign: Tensor) -> Tensor:
         """Minimise over the entries of a face, with these signs; the others of w + s are 0."""
         fixed = torch.where(face, 0, -self.start)
-        right = self.gradient + self.kink * sign + self._multiply(fixed)
-        if len(face) == 1 and face.shape[1] >= SINGLE_COEF:
-            index = face[0].nonzero().squeeze(-1)
-            part = self.matrix[0].index_select(0, index).index_select(1, index)
-            free = _solved(part, right[0, index].unsqueeze(-1)).squeeze(-1)
-            return fixed.index_copy(1, index, -free.unsqueeze(0))
-        mask = face.to(right.dtype)
-        part = self.matrix * mask.unsqueeze(-1) * mask.unsqueeze(-2)
-        part.diagonal(dim1=-2, dim2=-1).add_(1 - mask)
-        return fixed - _solved(part, (right * mask).unsqueeze(-1)).squeeze(-1)
+        right = self.gradient + self.kink * sign
+        if not face.all():
+            right = right + self.hessian.multiply(fixed)
+        return fixed - self.hessian.solve_on(face, right)
 
     def _descend(self, step: Tensor, gradient: Tensor) -> Tensor:
         """Go to the lowest point on the way to the minimiser over the face where s is.
@@ -173,12 +161,12 @@ class KinkedQuadratic(Batched):
     def _exact_length(
         self, end: Tensor, direction: Tensor, sign: Tensor, gradient: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Where q is lowest on a line, (B, 1), up to 1; and where entries become zero on it, (B, p).
+        """Where q is lowest on a line, (B, 1), up to 1; and where entries become zero, (B, p).
 
         The slope of q is linear between these, and jumps up at them.
         """
         slope = ((gradient + self.kink * sign) * direction).sum(-1, keepdim=True)
-        curvature = (direction * self._multiply(direction)).sum(-1, keepdim=True)
+        curvature = (direction * self.hessian.multiply(direction)).sum(-1, keepdim=True)
         is_crossed = (end * direction < 0) & ~self._is_free
         crossing = torch.where(is_crossed, -end / direction, torch.inf)
         jump = torch.where(is_crossed, 2 * self.kink * direction.abs(), 0)
@@ -194,38 +182,37 @@ class KinkedQuadratic(Batched):
 
 
 class Splitting:
-    """The alternating direction method of multipliers, in the metric of the diagonal of H."""
+    """The alternating direction method of multipliers, in the metric of the diagonal of H.
 
-    def __init__(self, model: KinkedQuadratic) -> None:
+    Parameters
+    ----------
+    model : KinkedQuadratic
+        What is minimised.
+    step : Tensor of shape (B, p)
+        Where to begin.
+    gradient : Tensor of shape (B, p)
+        Gradient of the model there, without the kink.
+    """
+
+    def __init__(self, model: KinkedQuadratic, step: Tensor, gradient: Tensor) -> None:
         self.model = model
-        weight = SPLITTING_PENALTY * model.matrix.diagonal(dim1=-2, dim2=-1)
+        weight = SPLITTING_PENALTY * model.hessian.diagonal
         self.weight = torch.where(weight > torch.finfo(weight.dtype).tiny, weight, 1)
-        matrix = model.matrix.clone()
-        matrix.diagonal(dim1=-2, dim2=-1).add_(self.weight)
-        self.factor = damped_cholesky_(matrix)
+        self.threshold = model.kink / self.weight
+        self._solve = model.hessian.plus(self.weight)
+        self._copy = model.start + step
+        self._dual = self._clipped(gradient / -self.weight)
 
-    def run(self, step: Tensor, gradient: Tensor) -> Tensor:
-        """Return a step that is closer, from one with the gradient of the model there."""
-        start, weight = self.model.start, self.weight
-        threshold = self.model.kink / weight
-        copy = start + step
-        dual = torch.minimum(torch.maximum(gradient / -weight, -threshold), threshold)
+    def run(self) -> Tensor:
+        """Go on for some steps. Returns the step s (B, p) that it has come to."""
+        start, weight, copy, dual = self.model.start, self.weight, self._copy, self._dual
         for _ in range(SPLITTING_STEPS):
-            right = weight * (copy - dual - start) - self.model.gradient
-            step = torch.cholesky_solve(right.unsqueeze(-1), self.factor).squeeze(-1)
+            step = self._solve(weight * (copy - dual - start) - self.model.gradient)
             mixed = OVER_RELAXATION * (start + step) + (1 - OVER_RELAXATION) * copy + dual
-            dual = torch.minimum(torch.maximum(mixed, -threshold), threshold)
+            dual = self._clipped(mixed)
             copy = mixed - dual
+        self._copy, self._dual = copy, dual
         return copy - start
 
-
-def _solved(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solve with a matrix (..., p, p), which is written to, and with its errors once more.
-
-    It is damped: directions in which it is singular would be without end.
-    """
-    known = matrix.clone()
-    matrix.diagonal(dim1=-2, dim2=-1).mul_(1 + torch.finfo(matrix.dtype).eps ** 0.5)
-    factor = damped_cholesky_(matrix)
-    solution = torch.cholesky_solve(right, factor)
-    return solution + torch.cholesky_solve(right - known @ solution, factor)
+    def _clipped(self, dual: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(dual, -self.threshold), self.threshold)

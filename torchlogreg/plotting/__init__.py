@@ -6,6 +6,7 @@ matplotlib is imported when the first one is drawn.
 """
 
 from torchlogreg.plotting.coefficient_image import CoefficientImageDisplay
+from torchlogreg.plotting.coefficient_path import CoefficientPathDisplay
 from torchlogreg.plotting.loss_curve import LossCurveDisplay
 
-__all__ = ["CoefficientImageDisplay", "LossCurveDisplay"]
+__all__ = ["CoefficientImageDisplay", "CoefficientPathDisplay", "LossCurveDisplay"]

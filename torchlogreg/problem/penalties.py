@@ -92,20 +92,6 @@ class Penalty(Batched):
         left = torch.nn.functional.relu(gradient.abs() - self.l1) * gradient.sign()
         return torch.where(coef == 0, left, torch.addcmul(gradient, self.l1, coef.sign()))
 
-    def prox(self, coef: Tensor, step: Tensor) -> Tensor:
-        r"""Minimise :math:`\tfrac{1}{2} \lVert W - coef \rVert^2 / step` plus the penalty over W.
-
-        ``step`` is broadcast against ``coef``. The coefficients are shrunk towards zero, and those
-        for which the absolute value weighs more than what lies beyond stay at it.
-
-        References
-        ----------
-        .. [1] Parikh & Boyd, Proximal Algorithms, 2014, Section 6.5.2.
-        """
-        if self.l1 is not None:
-            coef = torch.nn.functional.relu(coef.abs() - step * self.l1) * coef.sign()
-        return coef / (1 + step * self.l2)
-
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Of all coefficients with the same probabilities, those with the lowest ridge penalty.
 

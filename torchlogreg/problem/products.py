@@ -68,12 +68,16 @@ def linear_predictor(X: Tensor, coef: Tensor) -> Tensor:
 
 
 def logits(X: Tensor, weights: Tensor, intercept: Tensor) -> Tensor:
-    """Compute the logits (n, R) of the rows of X (n, d), dense or CSR, for predictions.
+    """Compute the logits (n, R) of the rows of X (n, d), for predictions.
 
-    Those of a row lie next to each other, as users expect them.
+    Those of a row lie next to each other, as users expect them. X and weights (R, d) are dense or
+    CSR. A CSR matrix of weights is multiplied as it is by dense features.
     """
     if X.layout is not torch.strided:
+        weights = weights if weights.layout is torch.strided else weights.to_dense()
         return multiply_sparse(X, weights).mT + intercept
+    if weights.layout is not torch.strided:
+        return (weights @ X.T).T + intercept
     if X.is_contiguous() and suits_onednn(X) and not _is_traced(X, weights):
         return _onednn_product(X, weights.contiguous(), intercept)
     return linear(X, weights, intercept)
