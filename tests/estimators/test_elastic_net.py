@@ -112,6 +112,13 @@ def test_the_intercept_has_no_penalty():
     assert_allclose(model.intercept_, np.log(y.mean() / (1 - y.mean())), rtol=1e-6)
 
 
+@pytest.mark.parametrize("far", [0.0, 100.0])
+def test_intercepts_of_classes_sum_to_zero(far):
+    X, y = load_iris(return_X_y=True)
+    model = TorchLogisticRegression(C=0.1, l1_ratio=1.0, tol=1e-8).fit(X + far, y)
+    assert abs(model.intercept_.sum()) < 1e-9 * (1 + far)
+
+
 def test_a_gap_is_an_estimate_of_the_excess():
     X, y = digits()
     best = judge(TorchLogisticRegression(l1_ratio=1.0, tol=1e-10).fit(X, y), X, y).objective

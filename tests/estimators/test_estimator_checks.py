@@ -16,6 +16,8 @@ ESTIMATORS = [
     TorchLogisticRegression(solver="lbfgs"),
     TorchLogisticRegression(solver="newton-cg", tol=1e-10),
     TorchLogisticRegression(solver="newton-cholesky"),
+    TorchLogisticRegression(l1_ratio=0.5, tol=1e-10),
+    TorchLogisticRegression(l1_ratio=1, tol=1e-10),
     TorchLogisticRegression(solver="sgd"),
     TorchLogisticRegression(solver="adam", lr=0.1),
 ]

@@ -71,6 +71,11 @@ class Quadratic:
 
     inner = outer = outer_gradient = fix_gauge
 
+    def ascent(self, point):
+        return point.grad
+
+    least_subgradient = ascent
+
     def optimality(self, point):
         return point.grad.abs().amax((-2, -1))
 

@@ -16,6 +16,10 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.rows import joined
 
+OVERESTIMATE = 1.5
+"""Least multiple of the blocks in a model. The Hessian is at most twice its diagonal blocks: where
+two classes compete, it is that along the direction in which one gains what the other loses."""
+
 
 @dataclass(frozen=True, eq=False)
 class WorkingBlocks:
@@ -124,9 +128,9 @@ class Moves(Batched):
         S, Y = S[is_sound], Y[is_sound]
         V = S.view(len(S), *blocks.diagonal.shape)
         U = (blocks.multiply(V) + ridge * V).flatten(1)
-        scale = 1.0
+        scale = OVERESTIMATE
         if len(S):  # so that it fits the curvature along the last step
-            scale = ((S[-1] @ Y[-1]) / (S[-1] @ U[-1])).item()
+            scale = max(((S[-1] @ Y[-1]) / (S[-1] @ U[-1])).item(), OVERESTIMATE)
         parts = []
         for block, some in zip(blocks.within(columns), columns, strict=True):
             block.diagonal().add_(ridge[some])

@@ -135,13 +135,13 @@ def _line(state: State[M], direction: Tensor) -> Line:
         direction = torch.where(is_waiting, 0, direction)
     if not objective.is_attended:
         slope = (point.grad * direction).sum((-2, -1), keepdim=True)
-        return objective.along(point, torch.where(slope <= 0, direction, -point.grad))
+        return objective.along(point, torch.where(slope <= 0, direction, -objective.ascent(point)))
     line = objective.along(point, direction)
     is_downhill = [slope < 0 or wait for slope, wait in zip(line.slope, waits, strict=True)]
     if all(is_downhill):
         return line
     downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
-    steepest = -objective.penalty.least_subgradient(point.grad, point.coef)
+    steepest = -objective.ascent(point)
     return objective.along(point, torch.where(downhill, direction, steepest))
 
 
@@ -179,9 +179,8 @@ def _norms(state: State[M]) -> Tensor:
 
     Columns far from zero make a difference there, and cost digits before.
     """
-    if state.objective.penalty.l1 is not None:
-        return state.objective.optimality(state.point)
-    norms: Tensor = torch.linalg.vector_norm(state.point.grad, math.inf, (-2, -1))
+    ascent = state.objective.ascent(state.point)
+    norms: Tensor = torch.linalg.vector_norm(ascent, math.inf, (-2, -1))
     was_checked = [standing.checked_norm < math.inf for standing in state.standings]
     if not any(was_checked):
         return norms

@@ -134,7 +134,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     few: int = 300
     growth: float = 2.0
     most_work: float = 1e11
-    history_size: int = 10
+    history_size: int = 40
     rows_per_column: int = 8
     every: int = 8
     seed: int = 0
@@ -193,7 +193,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
     ) -> Tensor:
         """Whether coefficients outside the model violate the condition of a minimum, (B,)."""
-        excess = objective.penalty.least_subgradient(point.grad, point.coef).abs().flatten(1)
+        excess = objective.ascent(point).abs().flatten(1)
         working = memory.working
         for b, one in enumerate(working if isinstance(working, tuple) else ()):
             assert one.index is not None
@@ -227,7 +227,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
 
     def _chosen(self, objective: Objective, point: Point) -> list[Tensor]:
         """Coefficients of the model of each problem, as a rising index."""
-        excess = objective.penalty.least_subgradient(point.grad, point.coef).abs()
+        excess = objective.ascent(point).abs()
         is_sure = (point.coef != 0) | (kinks(objective, point.coef) == 0)
         # Those that are sure to be in it come first, then those with the largest violation.
         excess = torch.where(is_sure, torch.inf, excess).flatten(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchlogreg.curvature.working import WorkingHessian
 from torchlogreg.problem.batched import Batched
 
-MOST_STEPS = 50
+MOST_STEPS = 20
 """Most steps: a model need not be minimised to the end."""
 
 SPLITTINGS = 3
@@ -78,7 +78,8 @@ class KinkedQuadratic(Batched):
         scale = torch.where(diagonal > 0, 1 / diagonal, 0)
         step, product = torch.zeros_like(self.start), torch.zeros_like(self.start)
         lowest, n_failed, splitting = torch.zeros_like(self.start[:, 0]), 0, None
-        goal = FORCING * self._residual(step, product)
+        violation = self._residual(step, product)
+        goal = violation * (violation / self.kink.amax(-1)).clamp(max=FORCING)
         for _ in range(MOST_STEPS):
             gradient = self.gradient + product
             # Where w + s would go if H were its diagonal, before it is drawn to 0.

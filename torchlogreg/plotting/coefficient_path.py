@@ -163,7 +163,8 @@ class CoefficientPathDisplay:
         """Place of the weights of a class."""
         n_outputs = int(np.asarray(self.coefs).shape[1])
         classes = range(max(n_outputs, 2)) if self.classes is None else self.classes
-        known = list(classes)[1:] if n_outputs == 1 else list(classes)
+        labels = np.asarray(classes).tolist()
+        known = labels[1:] if n_outputs == 1 else labels
         if label is None:
             return n_outputs - 1
         if label not in known:

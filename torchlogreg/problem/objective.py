@@ -193,11 +193,19 @@ class Objective(RowSums):
     def outer(self, coef: Tensor) -> Tensor:
         """Turn the coefficients that are minimised over into the user's, in float64."""
         centre = self.rows.centre
-        return coef if centre is None else centre.outer(coef.to(double(coef.device)))
+        if centre is None:
+            return coef
+        outer = centre.outer(coef.to(double(coef.device)))
+        # With kinks, weights do not sum to zero over the outputs, and what the centre moves neither.
+        return outer if self.penalty.l1 is None else self.fix_gauge(outer)
 
     def outer_gradient(self, grad: Tensor) -> Tensor:
         """Turn a gradient into that in the user's coefficients."""
         return grad if self.rows.centre is None else self.rows.centre.outer_gradient(grad)
+
+    def ascent(self, point: Point) -> Tensor:
+        """Direction (B, R, D) of steepest ascent: the gradient, or the smallest subgradient."""
+        return self.penalty.least_subgradient(point.grad, point.coef)
 
     def least_subgradient(self, point: Point) -> Tensor:
         """Smallest subgradient (B, R, D) in the user's coefficients: 0 at a minimum."""
