@@ -196,7 +196,7 @@ class Objective(RowSums):
         if centre is None:
             return coef
         outer = centre.outer(coef.to(double(coef.device)))
-        # With kinks, weights do not sum to zero over the outputs, and what the centre moves neither.
+        # With kinks the weights do not sum to zero over the outputs, nor what the centre moves.
         return outer if self.penalty.l1 is None else self.fix_gauge(outer)
 
     def outer_gradient(self, grad: Tensor) -> Tensor:
