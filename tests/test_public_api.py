@@ -29,9 +29,11 @@ MODULES = ["torchlogreg"] + [
 def test_public_names():
     assert set(torchlogreg.__all__) == {
         "BinaryLogistic",
+        "LogisticPath",
         "MultinomialLogistic",
         "TorchLogisticRegression",
         "__version__",
+        "logistic_regression_path",
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.problems import Problem, full_hessian
+from tests.problems import Problem
 from torchlogreg.curvature.chosen import chosen_hessian
 
 CASES = [
@@ -23,7 +23,7 @@ CASES = [
 def test_chosen_rows_and_columns_are_those_of_the_hessian(problem, chunk_entries):
     objective = problem.objective(chunk_entries=chunk_entries)
     point = objective.at(problem.coef())
-    whole = full_hessian(objective, point)[0]
+    whole = objective.hessian(point)[0]
     n_coef = len(whole)
     generator = torch.Generator().manual_seed(0)
     for size in (1, n_coef // 2, n_coef):

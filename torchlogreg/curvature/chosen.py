@@ -12,9 +12,12 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.row_block import RowBlock
 
+GAUGE = 1e-4
+"""Curvature that models have along the gauge, in units of the mean of the diagonal."""
+
 
 def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
-    r"""Hessian of the loss and the ridge penalty in some coefficients, shape (p, p).
+    r"""Hessian of the loss in some coefficients, shape (p, p).
 
     Parameters
     ----------
@@ -53,6 +56,18 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
         return own, joint
 
     own, joint = objective.rows.sum(part, point.residual)
-    matrix = mirror_lower_(own.sub_(joint))
-    matrix.diagonal().add_(objective.ridge[0, 0, column])
-    return matrix
+    return mirror_lower_(own.sub_(joint))
+
+
+def bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
+    """Add a curvature along the gauge to a Hessian in coefficients of these columns (p,).
+
+    The loss has none there, so that models would go on without end. How far a column is shifted
+    for all outputs alike is found afterwards, exactly.
+    """
+    place = column.unique(return_inverse=True)[1]
+    n_columns = int(place.max()) + 1
+    total = matrix.new_zeros(n_columns).index_add_(0, place, matrix.diagonal())
+    mean = GAUGE * total / torch.bincount(place, minlength=n_columns) / n_outputs
+    is_same = place.unsqueeze(0) == place.unsqueeze(1)
+    matrix += torch.where(is_same, mean[place], 0)

@@ -153,7 +153,7 @@ def logistic_regression_path(
     >>> path = logistic_regression_path(*load_iris(return_X_y=True), n_Cs=5)
     >>> path.coefs.shape
     (5, 3, 4)
-    >>> path.n_nonzero[0]
+    >>> path.n_nonzero.tolist()[0]
     0
     """
     estimator = TorchLogisticRegression(

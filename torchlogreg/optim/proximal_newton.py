@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.chosen import chosen_hessian
+from torchlogreg.curvature.chosen import GAUGE, bend_gauge_, chosen_hessian
 from torchlogreg.curvature.working import DenseWorking, WorkingHessian
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
@@ -20,12 +20,11 @@ from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
-GAUGE = 1e-4
-"""Curvature that models have along the gauge, in units of the mean of the diagonal."""
-
-
 NEGLIGIBLE = 0.01
 """Violation of the condition of a minimum that a model may overlook, in units of ``tol``."""
+
+MISSING = 0.1
+"""Part of the coefficients that an estimate of the Hessian may know the diagonal of only."""
 
 FACTORISATIONS = 10.0
 """Multiplications p^3 for the systems that a model in p coefficients takes."""
@@ -75,9 +74,6 @@ class ProximalNewtonMemory(Memory):
     n_iter: int = 0
     """Iterations on the present stage."""
 
-    built_at: int = 0
-    """Iteration in which blocks were sampled."""
-
     def to(self, dtype: torch.dtype) -> ProximalNewtonMemory:
         """Return it for an objective of another dtype: with nothing."""
         return ProximalNewtonMemory()
@@ -95,8 +91,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     others those that violate the condition of a minimum most. The condition is looked at for all
     coefficients in every iteration.
 
-    Where the Hessian in these would take too long, the model has the blocks on its diagonal, one
-    for every output, estimated from sampled rows, and the pairs of L-BFGS on top of them.
+    Where the Hessian in these would take too long, it is estimated from sampled rows; the pairs of
+    L-BFGS on top of it correct the estimate.
 
     Parameters
     ----------
@@ -113,8 +109,13 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         Number of stored pairs.
     rows_per_column : int
         Rows of a sample for every column of a block.
+    min_rows : int
+        Fewest rows in a sample, where there are as many.
+    most_coupled : int
+        Most coefficients for which the outputs are coupled in the estimate; with more it has a
+        block for every output.
     every : int
-        Iterations after which blocks are sampled again.
+        Iterations after which rows are sampled again.
     seed : int
         For the generator that rows are drawn with.
 
@@ -136,6 +137,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     most_work: float = 1e11
     history_size: int = 40
     rows_per_column: int = 8
+    min_rows: int = 2000
+    most_coupled: int = 4000
     every: int = 8
     seed: int = 0
 
@@ -180,8 +183,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             return memory
         moves = memory.moves
         if moves is None:
-            empty = old.coef.flatten(1).new_zeros(len(old.coef), 0, old.coef[0].numel())
-            moves = Moves(empty, empty)
+            moves = Moves.none(old.coef)
         step, change = new.coef - old.coef, new.grad - old.grad
         return memory.evolved(moves=moves.add(step, change, self.history_size))
 
@@ -221,6 +223,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             if objective.rows.n_rows * p**2 + FACTORISATIONS * p**3 <= self.most_work:
                 hessian: WorkingHessian = self._dense(one, at, index)
             else:
+                if memory.blocks is None:
+                    memory = memory.evolved(blocks=(None,) * B)
                 hessian, memory = self._sampled(one, at, index, memory, b)
             working.append(WorkingSet(hessian, index.unsqueeze(0)))
         return memory.evolved(working=tuple(working))
@@ -239,9 +243,10 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     @staticmethod
     def _dense(objective: Objective, point: Point, index: Tensor) -> DenseWorking:
         """Form the Hessian of a single problem."""
-        matrix = chosen_hessian(objective, point, index)
+        matrix, column = chosen_hessian(objective, point, index), index % point.coef.shape[2]
+        matrix.diagonal().add_(objective.ridge[0, 0, column])
         if objective.family.outputs_compete:
-            _bend_gauge_(matrix, index % point.coef.shape[2], point.coef.shape[1])
+            bend_gauge_(matrix, column, point.coef.shape[1])
         return DenseWorking(matrix.unsqueeze(0))
 
     def _sampled(
@@ -252,29 +257,27 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         memory: ProximalNewtonMemory,
         b: int,
     ) -> tuple[WorkingHessian, ProximalNewtonMemory]:
-        """Estimate the Hessian of a single problem, the b-th, from blocks and pairs."""
+        """Estimate the Hessian of a single problem, the b-th, from sampled rows and pairs."""
         _, R, D = point.coef.shape
-        output, column = index // D, index % D
-        columns = [column[output == r] for r in range(R)]
-        known = memory.blocks or (None,) * (b + 1)
-        known = known + (None,) * (b + 1 - len(known))
-        blocks = known[b]
-        is_old = memory.n_iter - memory.built_at >= self.every
-        if blocks is None or is_old or blocks.n_missing(columns) > 0.1 * len(index):
-            device = point.coef.device
-            generator = torch.Generator(device).manual_seed(self.seed * 2**16 + memory.n_iter)
-            size = max(self.rows_per_column * max(map(len, columns)), 2000)
+        of_outputs = [index[index // D == r] for r in range(R)]
+        assert memory.blocks is not None
+        blocks = memory.blocks[b]
+        is_old = blocks is not None and memory.n_iter - blocks.n_iter >= self.every
+        if blocks is None or is_old or blocks.n_missing(index) > MISSING * len(index):
+            seed = self.seed * 2**16 + memory.n_iter
+            generator = torch.Generator(point.coef.device).manual_seed(seed)
+            size = max(self.rows_per_column * max(map(len, of_outputs)), self.min_rows)
             n_all = objective.rows.n_rows
+            places = [index] if len(index) <= self.most_coupled else of_outputs
             n_rows = n_all if 2 * size >= n_all else size
-            blocks = WorkingBlocks.sampled(objective, point, columns, generator, n_rows)
-            known = (*known[:b], blocks, *known[b + 1 :])
-            memory = memory.evolved(blocks=known, built_at=memory.n_iter)
-        moves = memory.moves
-        if moves is None:
-            empty = point.coef.flatten(1).new_zeros(b + 1, 0, R * D)
-            moves = Moves(empty, empty)
-        ridge = objective.ridge[0, 0]
-        return moves.take([b]).on(blocks, ridge, columns, index), memory
+            blocks = WorkingBlocks.sampled(objective, point, places, generator, n_rows)
+            blocks = replace(blocks, n_iter=memory.n_iter)
+            others = memory.blocks
+            memory = memory.evolved(blocks=(*others[:b], blocks, *others[b + 1 :]))
+        moves = Moves.none(point.coef) if memory.moves is None else memory.moves.take([b])
+        ridge = objective.ridge[0].expand(R, D).flatten()
+        places = [index] if len(blocks.places) == 1 else of_outputs
+        return moves.on(blocks, ridge, places), memory
 
 
 def kinks(objective: Objective, coef: Tensor) -> Tensor:
@@ -302,17 +305,3 @@ def _minimiser(
     fixed = objective.penalty.fix_kinked_gauge(end)
     lowest = lowest + objective.penalty.kink(fixed) - objective.penalty.kink(end)
     return torch.where(fixed == end, direction, fixed - point.coef), lowest
-
-
-def _bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
-    """Add a curvature along the gauge to a Hessian in coefficients of these columns (p,).
-
-    The loss has none there, so that models would go on without end. How far a column is shifted
-    for all outputs alike is found afterwards, exactly.
-    """
-    place = column.unique(return_inverse=True)[1]
-    n_columns = int(place.max()) + 1
-    total = matrix.new_zeros(n_columns).index_add_(0, place, matrix.diagonal())
-    mean = GAUGE * total / torch.bincount(place, minlength=n_columns) / n_outputs
-    is_same = place.unsqueeze(0) == place.unsqueeze(1)
-    matrix += torch.where(is_same, mean[place], 0)

@@ -1,0 +1,76 @@
+"""Proximal Newton beyond small data: working sets, sampled Hessians, many problems at once."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
+
+from tests.judge import judge
+from torchlogreg import TorchLogisticRegression
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.optim import ProximalNewton, minimise
+from torchlogreg.problem.families import family_of
+from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.penalties import Penalty
+
+SAMPLED = {"few": 20, "most_work": 0.0, "min_rows": 300, "rows_per_column": 4}
+"""Models that are estimated from a part of the rows, even where that would not pay."""
+
+
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X / 16, y
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize("most_coupled", [10**6, 0], ids=["coupled", "blocks"])
+def test_sampled_models_lead_to_the_same_minimiser(l1_ratio, most_coupled):
+    X, y = digits()
+    options = {f"optimizer__{k}": v for k, v in SAMPLED.items()}
+    options["optimizer__most_coupled"] = most_coupled
+    model = TorchLogisticRegression(
+        C=0.1, l1_ratio=l1_ratio, tol=1e-7, net_params=options, max_iter=2000
+    ).fit(X, y)
+    assert judge(model, X, y).optimality <= 1e-7
+    exact = TorchLogisticRegression(C=0.1, l1_ratio=l1_ratio, tol=1e-9).fit(X, y)
+    assert judge(model, X, y).objective == pytest.approx(judge(exact, X, y).objective, rel=1e-8)
+    assert np.mean((model.coef_ != 0) == (exact.coef_ != 0)) > 0.99
+
+
+def test_the_sample_follows_the_random_state():
+    X, y = digits()
+    options = {f"optimizer__{k}": v for k, v in SAMPLED.items()}
+    paths = [
+        TorchLogisticRegression(
+            C=0.1, l1_ratio=1.0, net_params=options, random_state=seed, max_iter=2000
+        )
+        .fit(X, y)
+        .history_[:, "train_loss"]
+        for seed in (0, 0, 1)
+    ]
+    assert paths[0] == paths[1] != paths[2]
+
+
+@pytest.mark.parametrize("options", [{}, {"few": 4}, SAMPLED | {"few": 4}], ids=str)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_problems_with_their_own_penalties_and_rows_are_solved_together(options, n_classes):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 6)) * np.logspace(0, 1, 6)
+    scores = 0.3 * X @ rng.normal(size=(6, n_classes))
+    codes = torch.from_numpy((scores + rng.gumbel(size=scores.shape)).argmax(axis=1))
+    weight = torch.from_numpy(rng.exponential(size=(4, 300)) * (rng.random((4, 300)) < 0.8))
+    rows = ArrayRows(torch.from_numpy(X), codes, weight, family_of(n_classes))
+    l1 = torch.tensor([0.1, 0.02, 0.01, 9.0], dtype=torch.float64).view(4, 1, 1).repeat(1, 1, 7)
+    l2 = torch.tensor([0.0, 0.05, 0.001, 0.0], dtype=torch.float64).view(4, 1, 1).repeat(1, 1, 7)
+    l1[..., -1] = l2[..., -1] = 0
+    objective = Objective(rows.rows, rows.family, Penalty(l2, l1))
+    start = torch.zeros(4, rows.family.n_outputs(n_classes), 7, dtype=torch.float64)
+    algorithm = ProximalNewton(tol=1e-8, **options)
+    together = minimise(objective, start, algorithm, 500)
+    assert together.status == ["converged"] * 4
+    assert (together.coef[3, :, :6] == 0).all()
+    for b in range(4):
+        alone = minimise(objective.take([b]), start[[b]], algorithm, 500)
+        assert_allclose(together.coef[b], alone.coef[0], atol=1e-5)
+        assert together.value[b] == pytest.approx(alone.value[0], rel=1e-10)
