@@ -135,7 +135,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     few: int = 300
     growth: float = 2.0
     most_work: float = 1e11
-    history_size: int = 40
+    history_size: int = 20
     rows_per_column: int = 8
     min_rows: int = 2000
     most_coupled: int = 4000
