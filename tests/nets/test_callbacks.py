@@ -25,7 +25,7 @@ from torchlogreg.callbacks import Checkpoint
 X, Y = load_digits(return_X_y=True)
 X = X / 16
 
-EXACT = ("lbfgs", "newton-cg", "newton-cholesky")
+EXACT = ("lbfgs", "newton-cg", "newton-cholesky", "prox-newton")
 SOLVERS = [*EXACT, "sgd", "adam"]
 over_solvers = pytest.mark.parametrize("solver", SOLVERS)
 

@@ -23,7 +23,9 @@ from torchlogreg.data.fingerprint import Fingerprint
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)  # sums of columns are rounding noise
 
-over_solvers = pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "newton-cg", "adam"])
+over_solvers = pytest.mark.parametrize(
+    "solver", ["lbfgs", "newton-cholesky", "newton-cg", "prox-newton", "adam"]
+)
 
 
 def fit(path, X=X, y=Y, *, sample_weight=None, **params):

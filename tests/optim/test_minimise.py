@@ -11,6 +11,7 @@ from tests.optim.quadratics import QUADRATICS, ExactDiagonal, quadratic
 from tests.problems import seven_problems
 from torchlogreg.optim import (
     Newton,
+    ProximalNewton,
     QuasiNewton,
     SampledCurvature,
     Stages,
@@ -118,6 +119,8 @@ class Evaluations:
 LOGISTIC_SOLVERS = {
     "newton": Newton(),
     "newton-cg": TruncatedNewton(),
+    "prox-newton": ProximalNewton(),
+    "prox-newton in stages": ProximalNewton(stages=Stages(large_work=0)),
     "lbfgs": QuasiNewton(),
     "preconditioned": QuasiNewton(preconditioner=SampledCurvature()),
     "newton in stages": Newton(stages=Stages(large_work=0)),

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from tests.problems import Problem, over_cases, seven_problems
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.nets.base import PenalizedLoss
-from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, SampledCurvature, Stages
+from torchlogreg.optim import LBFGS, NewtonCG, NewtonCholesky, ProxNewton, SampledCurvature, Stages
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.penalties import Penalty, make_penalty
 from torchlogreg.problem.rows import Rows
@@ -28,7 +28,7 @@ def queued(params, **kwargs):
 
 
 over_optimizers = pytest.mark.parametrize(
-    "optimizer_class", [LBFGS, preconditioned, queued, NewtonCholesky]
+    "optimizer_class", [LBFGS, preconditioned, queued, NewtonCholesky, ProxNewton]
 )
 
 

@@ -17,7 +17,7 @@ SINGLE_COEF = 200
 """Coefficients from which on only the rows and columns of a face are factorised."""
 
 
-class WorkingHessian(Batched, ABC):
+class WorkingHessian(ABC):
     """A symmetric positive semi-definite matrix (p, p) for each of B problems."""
 
     @property
@@ -39,7 +39,7 @@ class WorkingHessian(Batched, ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class DenseWorking(WorkingHessian):
+class DenseWorking(Batched, WorkingHessian):
     """One matrix for each problem."""
 
     matrix: Tensor
@@ -107,7 +107,7 @@ class BlockWorking(WorkingHessian):
         parts = step[0].split([len(block) for block in self.blocks])
         product = torch.cat([block @ part for block, part in zip(self.blocks, parts, strict=True)])
         if self.low_rank.shape[1]:
-            inner = torch.linalg.solve(self.middle, self.low_rank.T @ step[0])
+            inner = _solved(self.middle, self.low_rank.T @ step[0])
             product -= self.low_rank @ inner
         return product.unsqueeze(0)
 
@@ -174,7 +174,12 @@ def _low_rank_solver(
         solution: Tensor = solve_blocks(right.unsqueeze(-1)).squeeze(-1)
         if not low_rank.shape[1]:
             return solution
-        inner: Tensor = torch.linalg.solve(capacitance, low_rank.T @ solution)
-        return solution + solved @ inner
+        return solution + solved @ _solved(capacitance, low_rank.T @ solution)
 
     return solve
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve for a vector; not a number, or infinite, if the matrix is singular."""
+    solution: Tensor = torch.linalg.solve_ex(matrix, right.unsqueeze(-1)).result.squeeze(-1)
+    return solution

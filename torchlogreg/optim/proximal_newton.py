@@ -14,9 +14,8 @@ from torchlogreg.curvature.chosen import GAUGE, bend_gauge_, chosen_hessian
 from torchlogreg.curvature.working import DenseWorking, WorkingHessian
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
-from torchlogreg.optim.quadratic import KinkedQuadratic
 from torchlogreg.optim.stopping import Stopping
-from torchlogreg.problem.batched import Batched
+from torchlogreg.optim.working_set import WorkingSet, kinks, minimiser
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
@@ -28,28 +27,6 @@ MISSING = 0.1
 
 FACTORISATIONS = 10.0
 """Multiplications p^3 for the systems that a model in p coefficients takes."""
-
-
-@dataclass(frozen=True, eq=False)
-class WorkingSet(Batched):
-    """Some coefficients of problems, and the Hessian in these."""
-
-    hessian: WorkingHessian
-    """Hessian in these, penalty included."""
-
-    index: Tensor | None = None
-    """Their places (B, p) in the flattened coefficients, rising; None for all of these."""
-
-    def minimise(self, objective: Objective, point: Point) -> tuple[Tensor, Tensor]:
-        """Return the direction (B, R, D) to the model's minimiser, and its value there (B,)."""
-        flat = [point.grad, point.coef, kinks(objective, point.coef)]
-        parts = [part.flatten(1) for part in flat]
-        if self.index is not None:
-            parts = [part.gather(1, self.index) for part in parts]
-        step, lowest = KinkedQuadratic(self.hessian, *parts).minimise()
-        if self.index is not None:
-            step = torch.zeros_like(point.coef).flatten(1).scatter_(1, self.index, step)
-        return step.view_as(point.coef), lowest
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +139,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         if memory.known_at is point and memory.known is not None:
             return memory.known, memory
         memory = self._built(objective, point, memory.evolved(known_at=None, known=None))
-        direction, _ = _minimiser(objective, point, memory)
+        assert memory.working is not None
+        direction, _ = minimiser(objective, point, memory.working)
         return direction, memory
 
     def gap(
@@ -171,10 +149,12 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         """Decrease that the model with the last Hessian promises."""
         if memory.working is None:
             return point.grad.new_full((len(point.grad),), torch.nan), memory
-        direction, lowest = _minimiser(objective, point, memory)
+        direction, lowest = minimiser(objective, point, memory.working)
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
-        return torch.where(self._misses_some(objective, point, memory), torch.inf, -lowest), memory
+        return torch.where(
+            self._misses_some(objective, point, memory), torch.inf, 0 - lowest
+        ), memory
 
     def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Store the move, if there are models that need it."""
@@ -236,7 +216,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         # Those that are sure to be in it come first, then those with the largest violation.
         excess = torch.where(is_sure, torch.inf, excess).flatten(1)
         most = torch.clamp((self.growth * is_sure.flatten(1).sum(1)).long(), min=self.few)
-        sizes = torch.minimum(most, (excess > 0).sum(1)).tolist()
+        sizes = torch.minimum(most, (excess > 0).sum(1)).clamp(min=1).tolist()
         chosen = excess.topk(max(sizes), dim=1).indices
         return [chosen[b, :size].sort().values for b, size in enumerate(sizes)]
 
@@ -278,30 +258,3 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         ridge = objective.ridge[0].expand(R, D).flatten()
         places = [index] if len(blocks.places) == 1 else of_outputs
         return moves.on(blocks, ridge, places), memory
-
-
-def kinks(objective: Objective, coef: Tensor) -> Tensor:
-    """Penalty on the absolute value of every coefficient, shape (B, R, D)."""
-    l1 = objective.penalty.l1
-    return torch.zeros_like(coef) if l1 is None else l1.expand_as(coef)
-
-
-def _minimiser(
-    objective: Objective, point: Point, memory: ProximalNewtonMemory
-) -> tuple[Tensor, Tensor]:
-    """Direction (B, R, D) to the minimiser of the model, and the model's value there (B,)."""
-    working = memory.working
-    if isinstance(working, tuple):
-        parts = [
-            one.minimise(objective.take([b]), point.take([b])) for b, one in enumerate(working)
-        ]
-        direction, lowest = (torch.cat(part) for part in zip(*parts, strict=True))
-    else:
-        assert working is not None
-        direction, lowest = working.minimise(objective, point)
-    if not objective.family.outputs_compete:
-        return direction, lowest
-    end = point.coef + direction
-    fixed = objective.penalty.fix_kinked_gauge(end)
-    lowest = lowest + objective.penalty.kink(fixed) - objective.penalty.kink(end)
-    return torch.where(fixed == end, direction, fixed - point.coef), lowest

@@ -79,7 +79,8 @@ class KinkedQuadratic(Batched):
         step, product = torch.zeros_like(self.start), torch.zeros_like(self.start)
         lowest, n_failed, splitting = torch.zeros_like(self.start[:, 0]), 0, None
         violation = self._residual(step, product)
-        goal = violation * (violation / self.kink.amax(-1)).clamp(max=FORCING)
+        part = (violation / self.kink.amax(-1)).clamp(max=FORCING)
+        goal = torch.where(violation > 0, violation * part, 0)
         for _ in range(MOST_STEPS):
             gradient = self.gradient + product
             # Where w + s would go if H were its diagonal, before it is drawn to 0.

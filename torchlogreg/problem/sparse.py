@@ -54,10 +54,14 @@ class SparseBlock(RowBlock):
         has_intercept = bool(self.has_intercept and (index[-1] == self.n_columns - 1))
         picked = index[: len(index) - has_intercept]
         centre = None if self.centre is None else self.centre.location[picked]
-        with torch.inference_mode(False):  # in which torch cannot transpose a sparse matrix
-            X = select_rows(self._transpose, picked).t().to_sparse_csr()
+        X = None
+        if len(picked):
+            with torch.inference_mode(False):  # in which torch cannot transpose a sparse matrix
+                X = select_rows(self._transpose, picked).t().to_sparse_csr()
         for rows in self.chunks(max(entries_per_row, len(index))):
-            columns = select_rows(X, rows).to_dense().T
+            columns = self.weight.new_empty(0, rows.stop - rows.start)
+            if X is not None:
+                columns = select_rows(X, rows).to_dense().T
             if centre is not None:
                 columns = columns - centre.to(columns.dtype).unsqueeze(-1)
             if has_intercept:
