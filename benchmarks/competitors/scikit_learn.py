@@ -8,7 +8,7 @@ from benchmarks.competitors.not_applicable import NotApplicableError
 MAX_ITER = 10_000
 """Iterations of L-BFGS and Newton; epochs of sag and saga are a tenth."""
 
-MOST_WORK = {"newton-cholesky": 1e12, "sag": 3e6, "saga": 3e6}
+MOST_WORK = {"newton-cholesky": 1e11, "sag": 3e6, "saga": 3e6}
 """Multiplications of an iteration, n P² for the Hessian and n d R for an epoch, beyond which fits
 of these solvers may take minutes. They run in compiled code, which nothing can end before."""
 

@@ -92,5 +92,10 @@ def _labelled(X, n, n_classes, rng):
     else:
         weights = 3 * rng.normal(size=(d, n_classes)).astype(X.dtype) / d**0.5
     scores = X @ weights + rng.gumbel(size=(n_all, n_classes)).astype(X.dtype)
-    y = scores.argmax(axis=1)
-    return Split(X[:n], y[:n], X[n:], y[n:])
+    # Of many classes some have no rows to train on.
+    labels, rank = scores.argmax(axis=1), np.full(n_classes, -1)
+    present = np.unique(labels[:n])
+    rank[present] = np.arange(len(present))
+    y = rank[labels]
+    known = np.flatnonzero(y[n:] >= 0) + n
+    return Split(X[:n], y[:n], X[known], y[known])

@@ -22,6 +22,9 @@ from torchlogreg.problem.points import Point
 NEGLIGIBLE = 0.01
 """Violation of the condition of a minimum that a model may overlook, in units of ``tol``."""
 
+MOVED_ENTRIES = 2**21
+"""Most entries of all stored steps of a problem."""
+
 MISSING = 0.1
 """Part of the coefficients that an estimate of the Hessian may know the diagonal of only."""
 
@@ -165,7 +168,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         if moves is None:
             moves = Moves.none(old.coef)
         step, change = new.coef - old.coef, new.grad - old.grad
-        return memory.evolved(moves=moves.add(step, change, self.history_size))
+        most = min(self.history_size, max(MOVED_ENTRIES // old.coef[0].numel(), 1))
+        return memory.evolved(moves=moves.add(step, change, most))
 
     def forget(self, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Forget everything."""
