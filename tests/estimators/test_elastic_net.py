@@ -241,6 +241,12 @@ def test_sparse_coefficients_predict_the_same(make, n_classes):
     assert_array_equal(model.densify().coef_, dense)
 
 
+def test_partial_fit_goes_on_from_sparse_coefficients():
+    X, y = load_iris(return_X_y=True)
+    model = TorchLogisticRegression(solver="sgd", tol=None, max_iter=3).fit(X, y).sparsify()
+    assert model.partial_fit(X, y).coef_.shape == (3, 4)
+
+
 def test_a_fit_may_start_at_sparse_coefficients():
     X, y = load_iris(return_X_y=True)
     model = TorchLogisticRegression(C=0.1, l1_ratio=1.0, warm_start=True).fit(X, y).sparsify()

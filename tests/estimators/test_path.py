@@ -102,9 +102,20 @@ def test_bad_parameters_are_named(params, message):
         logistic_regression_path(*iris(), **params)
 
 
-def test_data_without_a_use_is_named():
+@pytest.mark.parametrize("X", [np.zeros((10, 2)), np.ones((10, 2))], ids=["zeros", "ones"])
+def test_data_without_a_use_is_named(X):
     with pytest.raises(ValueError, match="no column of X has to do with"):
-        logistic_regression_path(np.zeros((10, 2)), np.arange(10) % 2)
+        logistic_regression_path(X, np.arange(10) > 2)
+
+
+def test_a_start_that_is_nearly_good_enough_is_judged_by_its_objective():
+    """Between penalties that differ by less than tol, the gradient alone would not tell."""
+    X, y = breast_cancer()
+    Cs = [20.0, 30.0]
+    path = logistic_regression_path(X, y, Cs=Cs)
+    for i, C in enumerate(Cs):
+        best = logistic_regression_path(X, y, Cs=[C], tol=1e-9).objectives[0]
+        assert path.objectives[i] <= best * (1 + 1e-5)
 
 
 def test_models_that_fall_short_are_named():

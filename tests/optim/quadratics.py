@@ -71,6 +71,9 @@ class Quadratic:
 
     inner = outer = outer_gradient = fix_gauge
 
+    def kink_slope(self, point, direction):
+        return torch.zeros_like(direction[:, 0, 0])
+
     def ascent(self, point):
         return point.grad
 

@@ -45,7 +45,9 @@ def set_diagonal_(matrix: Tensor, exact: Tensor) -> None:
     Either keeps the matrix positive semi-definite. Scaling also keeps what columns that depend on
     each other leave flat, which an addition of any size would not.
     """
-    ratio = (exact / matrix.diagonal()).clamp_(max=2).nan_to_num_(nan=1).sqrt_()
+    # What is a difference may be rounded to less than nothing.
+    known = matrix.diagonal().clamp_min(torch.finfo(matrix.dtype).tiny)
+    ratio = (exact / known).clamp_(max=2).sqrt_()
     matrix *= ratio.unsqueeze(-1)
     matrix *= ratio
     matrix.diagonal().copy_(exact)

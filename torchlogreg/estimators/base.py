@@ -131,7 +131,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         if self.l1_ratio > 0 and not has_penalty:
             warnings.warn(
                 f"l1_ratio={self.l1_ratio!r} has no effect with C=np.inf: there is no penalty.",
-                stacklevel=7,
+                stacklevel=6,
             )
         return resolve(
             self.solver,

@@ -77,9 +77,9 @@ class TorchLogisticRegression(StreamEstimator):
     warm_start : bool, default=False
         Whether ``fit`` starts at the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Which rows "lbfgs" draws for its preconditioner from large data: the path depends on it,
-        the solution does not, to ``tol``. The order of the rows in mini-batches, and the rows
-        held out. None stands for the same seed every time.
+        Which rows "lbfgs" draws for its preconditioner from large data, and "prox-newton" for its
+        models: the path depends on it, the solution does not, to ``tol``. The order of the rows in
+        mini-batches, and the rows held out. None stands for the same seed every time.
     verbose : int, default=0
         If positive, show a progress bar.
     device : str or torch.device, default=None
@@ -246,7 +246,7 @@ class TorchLogisticRegression(StreamEstimator):
         """Name of the penalty in scikit-learn's older words: "l1", "l2", "elasticnet" or None.
 
         It follows from ``C`` and ``l1_ratio``. ``SelectFromModel`` asks for it: with "l1" it keeps
-        the features whose weights are not zero.
+        the features with weights above 1e-5.
         """
         if np.inf == self.C:
             return None

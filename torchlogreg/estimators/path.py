@@ -236,7 +236,14 @@ def _start_of_path(rows: ArrayRows, null_coef: Tensor, l1_ratio: float) -> float
     """Return the largest C with which all weights are zero."""
     objective = Objective(rows.rows, rows.family, rows.penalty(np.inf))
     grad = objective.outer_gradient(objective.recheck(null_coef).grad)
-    strongest = grad[..., : rows.n_features].abs().max().item()
+    (squares,) = rows.rows.sum(lambda block: (block.squares(block.weight),))
+    spread = squares[0, : rows.n_features].sqrt()
+    centre = rows.rows.centre
+    if centre is not None:
+        spread = spread + centre.location.abs().to(spread)
+    size = grad[0, :, : rows.n_features].abs()
+    is_real = size > 10 * torch.finfo(rows.dtype).eps * spread  # otherwise it is rounding
+    strongest = torch.where(is_real, size, 0).max().item()
     if not strongest > 0:
         raise ValueError(
             "Cs=None: the weights are zero whatever the penalty, for no column of X has to do with "

@@ -143,7 +143,8 @@ class LogisticClassifierMixin(ClassifierMixin):
         """Keep the weights as a sparse matrix: ``coef_`` becomes a SciPy matrix in CSR format.
 
         Worth it where most weights are zero, as with a large ``l1_ratio`` and a small ``C``: they
-        take less memory, and predictions less time. A tensor becomes a sparse CSR tensor.
+        take less memory, and predictions for dense features less time. A tensor becomes a sparse
+        CSR tensor.
 
         Returns
         -------

@@ -60,6 +60,9 @@ def from_arrays(
     return all_rows(estimator, data, index=train.to(device)), valid_set
 
 
+FEW = 300
+"""Coefficients of a model of "prox-newton", at least, if there are as many."""
+
 MATRIX_PRICE = 10
 """Iterations for which a matrix of the preconditioner serves, at least."""
 
@@ -71,6 +74,9 @@ def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
     """
     (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
     n_outputs = family_of(n_classes).n_outputs(n_classes)
+    if solver.is_exact and solver.takes_kinks:
+        n_coef = min(n_outputs * (n_features + int(estimator.fit_intercept)), FEW)
+        return float(n_rows) * n_coef**2 + n_coef**3 / 3
     if solver.forms_hessian:
         n_coef = n_outputs * (n_features + int(estimator.fit_intercept))
         return float(n_rows) * n_coef**2 + n_coef**3 / 3
@@ -201,7 +207,7 @@ def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     net = estimator.net_
     if not (isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer):
         return None
-    shape = (1, len(estimator.coef_), estimator.n_features_in_ + estimator.fit_intercept)
+    shape = (1, estimator.coef_.shape[0], estimator.n_features_in_ + estimator.fit_intercept)
     if net.module_.coef.shape != shape:
         return None
     if estimator.batch_size is not None:

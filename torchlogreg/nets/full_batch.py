@@ -47,7 +47,8 @@ class FullBatchNet(LogisticNet):
     @property
     def suboptimality(self) -> float:
         """Estimate of f - f* of the worst problem; nan if that of any is."""
-        return float(np.max([s.gap for s in self.optimizer_.standings], initial=-math.inf))
+        gap = float(np.max([s.gap for s in self.optimizer_.standings], initial=-math.inf))
+        return gap if gap < math.inf else math.nan
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Give out the objective of the training set."""

@@ -134,7 +134,8 @@ def _line(state: State[M], direction: Tensor) -> Line:
         is_waiting = torch.tensor(waits, device=direction.device)[:, None, None]
         direction = torch.where(is_waiting, 0, direction)
     if not objective.is_attended:
-        slope = (point.grad * direction).sum((-2, -1), keepdim=True)
+        slope = (point.grad * direction).sum((-2, -1))
+        slope = (slope + objective.kink_slope(point, direction))[:, None, None]
         return objective.along(point, torch.where(slope <= 0, direction, -objective.ascent(point)))
     line = objective.along(point, direction)
     is_downhill = [slope < 0 or wait for slope, wait in zip(line.slope, waits, strict=True)]

@@ -279,7 +279,7 @@ class ProxNewton(FullBatchOptimizer):
     ----------
     params, lr, tol, check_every, stages
         As in :class:`FullBatchOptimizer`.
-    few, growth, most_work, history_size, rows_per_column, every, seed
+    few, growth, most_work, history_size, rows_per_column, min_rows, most_coupled, every, seed
         As in :class:`~torchlogreg.optim.proximal_newton.ProximalNewton`.
     """
 

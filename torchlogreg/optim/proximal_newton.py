@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.chosen import GAUGE, bend_gauge_, chosen_hessian
+from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
 from torchlogreg.curvature.working import DenseWorking, WorkingHessian
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
@@ -150,8 +150,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
     ) -> tuple[Tensor, ProximalNewtonMemory]:
         """Decrease that the model with the last Hessian promises."""
-        if memory.working is None:
-            return point.grad.new_full((len(point.grad),), torch.nan), memory
+        if memory.working is None:  # at a start that may be good enough
+            memory = self._built(objective, point, memory)
+        assert memory.working is not None
         direction, lowest = minimiser(objective, point, memory.working)
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
@@ -197,8 +198,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             diagonal = matrix.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
             diagonal += objective.ridge
             if objective.family.outputs_compete:
-                bend = matrix.view(B, R, D, R, D).diagonal(dim1=2, dim2=4)
-                bend += (GAUGE * diagonal.mean(1) / R)[:, None, None]
+                column = torch.arange(R * D, device=matrix.device) % D
+                for one in matrix:
+                    bend_gauge_(one, column, R)
             return memory.evolved(working=WorkingSet(DenseWorking(matrix)))
         working = []
         for b, index in enumerate(self._chosen(objective, point)):

@@ -85,7 +85,7 @@ class KinkedQuadratic(Batched):
             gradient = self.gradient + product
             # Where w + s would go if H were its diagonal, before it is drawn to 0.
             moved = self.start + step - scale * gradient
-            face = (moved.abs() > scale * self.kink) | self._is_free
+            face = ((scale > 0) & (moved.abs() > scale * self.kink)) | self._is_free
             sign = torch.where(face, moved.sign() * ~self._is_free, 0)
             end = self._on_face(face, sign)
             end = torch.where((self.start + end) * sign < 0, -self.start, end)

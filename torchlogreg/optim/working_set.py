@@ -55,7 +55,7 @@ def minimiser(
         return direction, lowest
     end = point.coef + direction
     fixed = objective.penalty.fix_kinked_gauge(end)
-    lowest = lowest + objective.penalty.kink(fixed) - objective.penalty.kink(end)
+    lowest = lowest + objective.penalty.value(fixed) - objective.penalty.value(end)
     return torch.where(fixed == end, direction, fixed - point.coef), lowest
 
 

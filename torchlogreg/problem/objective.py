@@ -207,6 +207,10 @@ class Objective(RowSums):
         """Direction (B, R, D) of steepest ascent: the gradient, or the smallest subgradient."""
         return self.penalty.least_subgradient(point.grad, point.coef)
 
+    def kink_slope(self, point: Point, direction: Tensor) -> Tensor:
+        """Derivative (B,) of the absolute values along a direction; the gradient has the rest."""
+        return self.penalty.kink_slope(point.coef, direction)
+
     def least_subgradient(self, point: Point) -> Tensor:
         """Smallest subgradient (B, R, D) in the user's coefficients: 0 at a minimum."""
         return self.penalty.least_subgradient(self.outer_gradient(point.grad), point.coef)
