@@ -150,7 +150,7 @@ def _take_turns(records, data, C, contest):
                 times[place].append(timed_fits(peer.fit, data, C, n_fits[place])[1])
     for record, some in zip(records, times, strict=True):
         record["seconds"] = statistics.median(some)
-        record["all_seconds"] = [float(f"{seconds:.4g}") for seconds in some]
+        record["all_seconds"] = [float(f"{seconds:.3g}") for seconds in some]
 
 
 def timed_fits(fit, data, C, n_fits=1, **params):
