@@ -40,23 +40,25 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
     used, place = column.unique(return_inverse=True)
     bounds = torch.searchsorted(output, torch.arange(R + 1, device=index.device)).tolist()
 
-    def part(block: RowBlock, residual: Tensor) -> tuple[Tensor, Tensor]:
+    def part(block: RowBlock, residual: Tensor) -> tuple[Tensor, ...]:
         curvature = block.curvature(objective.family, residual)[0]
         root = block.minus_inverse[0].neg().sqrt_()
         own = curvature.new_zeros(len(index), len(index))
-        joint = torch.zeros_like(own)
+        joint = torch.zeros_like(own) if objective.family.outputs_compete else None
         for rows, columns in block.some_columns(used, len(index)):
             for r, (start, stop) in enumerate(pairwise(bounds)):
                 some = columns[place[start:stop]]
                 half = some * curvature[r, rows].sqrt()
                 add_lower_(own[start:stop, start:stop], half)
-            if objective.family.outputs_compete:
+            if joint is not None:
                 scaled = curvature[:, rows] * root[:, rows]
                 add_lower_(joint, columns[place] * scaled[output])
-        return own, joint
+        return (own,) if joint is None else (own, joint)
 
-    own, joint = objective.rows.sum(part, point.residual)
-    return mirror_lower_(own.sub_(joint))
+    own, *joint = objective.rows.sum(part, point.residual)
+    for square in joint:
+        own -= square
+    return mirror_lower_(own)
 
 
 def bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:

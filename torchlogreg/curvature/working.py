@@ -58,7 +58,7 @@ class DenseWorking(Batched, WorkingHessian):
         """Solve the equations in the entries of a face (B, p); the others are 0."""
         if len(face) == 1 and face.shape[1] >= SINGLE_COEF:
             index = face[0].nonzero().squeeze(-1)
-            solve = _solver(_part(self.matrix[0], index))
+            solve = _solver(submatrix(self.matrix[0], index))
             solution = solve(right[0, index].unsqueeze(-1)).squeeze(-1)
             return torch.zeros_like(right).index_copy_(1, index, solution.unsqueeze(0))
         mask = face.to(right.dtype)
@@ -117,7 +117,7 @@ class BlockWorking(WorkingHessian):
         sizes, solvers, counts = [len(block) for block in self.blocks], [], []
         for block, part in zip(self.blocks, face[0].split(sizes), strict=True):
             chosen = part.nonzero().squeeze(-1)
-            solvers.append(_solver(_part(block, chosen)))
+            solvers.append(_solver(submatrix(block, chosen)))
             counts.append(len(chosen))
         solve = _low_rank_solver(solvers, counts, self.low_rank[index], self.middle)
         solution = solve(right[0, index])
@@ -136,7 +136,7 @@ class BlockWorking(WorkingHessian):
         return lambda right: solve(right[0]).unsqueeze(0)
 
 
-def _part(matrix: Tensor, index: Tensor) -> Tensor:
+def submatrix(matrix: Tensor, index: Tensor) -> Tensor:
     """Copy rows and columns of a matrix."""
     return matrix.index_select(0, index).index_select(1, index)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
 from torchlogreg.curvature.row_sample import draw, second_moments
 from torchlogreg.curvature.symmetric import set_diagonal_
-from torchlogreg.curvature.working import BlockWorking
+from torchlogreg.curvature.working import BlockWorking, submatrix
 from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
@@ -96,7 +96,7 @@ class WorkingBlocks:
                 place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
                 here = (known[place] == wanted).nonzero().squeeze(-1)
                 there = place[here]
-                part = matrix.index_select(0, there).index_select(1, there)
+                part = submatrix(matrix, there)
                 if len(here) == len(wanted):
                     block = part
                 else:

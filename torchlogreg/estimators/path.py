@@ -14,11 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from torch import Tensor
 
 from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.data.validation import check_training_data, outgoing
+from torchlogreg.data.validation import TrainingData, check_training_data, outgoing
 from torchlogreg.estimators import training
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.solvers import SOLVERS
-from torchlogreg.optim import minimise
+from torchlogreg.optim import Solution, minimise
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
@@ -96,8 +96,10 @@ def logistic_regression_path(
 ) -> LogisticPath:
     r"""Fit logistic regression for one penalty after the other, from strong to weak.
 
-    Every model is that of :class:`TorchLogisticRegression` with the same parameters. Each starts at
-    the one before, which takes a fraction of the time.
+    Every model is that of :class:`TorchLogisticRegression` with the same parameters, to ``tol``.
+    Each starts at the one before, which takes a fraction of the time. With ``l1_ratio=0`` a start
+    whose gradient is below half of ``tol`` is kept as it is: where the penalties lie close
+    together, use a smaller ``tol``.
 
     Parameters
     ----------
@@ -180,21 +182,27 @@ def logistic_regression_path(
     ):
         rows = training.all_rows(estimator, data, is_centred=True)
         n_outputs = rows.family.n_outputs(len(data.classes))
-        coef = _null_coef(rows, n_outputs)
+        start = _null_coef(rows, n_outputs)
         if Cs is None:
-            first = _start_of_path(rows, coef, max(l1_ratio, LEAST_RATIO))
+            first = _start_of_path(rows, start, max(l1_ratio, LEAST_RATIO))
             Cs = first * np.geomspace(1, 1 / eps, n_Cs)
-        solutions = []
+        solutions: list[Solution] = []
         for C in Cs:
-            penalty = rows.penalty(C, l1_ratio)
-            objective = Objective(rows.rows, rows.family, penalty)
+            objective = Objective(rows.rows, rows.family, rows.penalty(C, l1_ratio))
+            coef = solutions[-1].coef if solutions else start
             solutions.append(minimise(objective, coef, algorithm, limit))
-            coef = solutions[-1].coef
     _warn(Cs, [solution.optimality[0] for solution in solutions], tol, chosen.name)
-    coefs = torch.cat([solution.coef for solution in solutions]).clone()
+    return _path(Cs, solutions, rows, data)
+
+
+def _path(
+    Cs: np.ndarray, solutions: list[Solution], rows: ArrayRows, data: TrainingData
+) -> LogisticPath:
+    """Put the solutions together."""
+    coefs = torch.cat([solution.coef for solution in solutions])
     d = rows.n_features
     weights = coefs[..., :d].contiguous()
-    intercepts = coefs[..., d] if fit_intercept else coefs.new_zeros(coefs.shape[:2])
+    intercepts = coefs[..., d] if rows.fit_intercept else coefs.new_zeros(coefs.shape[:2])
     return LogisticPath(
         Cs=Cs,
         coefs=outgoing(weights, data.is_tensor),
