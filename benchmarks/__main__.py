@@ -58,9 +58,12 @@ def table(options, output):
 
 def lasso(options, output):
     """The same for sparse models."""
-    return _for_each_dataset(
-        options, lambda name: _shown(name, sparse_models(name, DATASETS[name](), options.C))
-    )
+
+    def shown(name):
+        compared = sparse_models(name, DATASETS[name](), options.C)
+        return [record for pair in compared.items() for record in _shown(*pair)]
+
+    return _for_each_dataset(options, shown)
 
 
 def measure_paths(options, output):

@@ -50,9 +50,12 @@ def contest(l1_ratio=1.0, *, fit_intercept=True):
 
 
 def sparse_models(dataset, data, C=1.0):
-    """Compare on a data set, with an intercept, and for two classes without one."""
-    records = run(dataset, data, C, contest())
+    """Compare on a data set, with an intercept, and for two classes without one.
+
+    Returns the name of each comparison and its records.
+    """
+    compared = {dataset: run(dataset, data, C, contest())}
     if np.max(data.y_train) == 1:
         name = f"{dataset}, no intercept"
-        records += run(name, data, C, contest(fit_intercept=False))
-    return records
+        compared[name] = run(name, data, C, contest(fit_intercept=False))
+    return compared
