@@ -9,7 +9,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.competitors import COMPETITORS
-from benchmarks.curves import curves, plot
+from benchmarks.curves import curves, first_as_good, plot
 from benchmarks.datasets import DATASETS
 from benchmarks.epochs import CASES, epochs
 from benchmarks.growth import growth
@@ -18,7 +18,7 @@ from benchmarks.memory import PROCESSES, peak_memory
 from benchmarks.paths import paths
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
-from benchmarks.sparse_models import sparse_models
+from benchmarks.sparse_models import sparse_curves, sparse_models
 from benchmarks.stream import stream, summary
 
 HEADERS = {
@@ -95,6 +95,14 @@ def _shown(name, records):
     return records
 
 
+def draw_sparse_curves(options, output):
+    """Objective of sparse models against seconds, and who comes close first."""
+    records = _for_each_dataset(options, lambda name: sparse_curves(name, options.C))
+    print(tabulate(first_as_good(records), headers=["dataset", "competitor", "seconds to 1e-4"]))
+    plot(records, output.with_suffix(".png"))
+    return records
+
+
 def draw_curves(options, output):
     """Objective against seconds, as a picture next to the JSON file."""
     records = _for_each_dataset(options, lambda name: curves(name, options.C))
@@ -167,6 +175,7 @@ PARTS = {
     "lasso": lasso,
     "paths": measure_paths,
     "curves": draw_curves,
+    "lasso_curves": draw_sparse_curves,
     "memory": measure_memory,
     "growth": measure_growth,
     "epochs": measure_epochs,

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from benchmarks.competitors import glmnet
 from benchmarks.judge import objective
 from torchlogreg import logistic_regression_path
 
-N_PENALTIES, ROUNDS = 20, 5
+N_PENALTIES, ROUNDS, SECONDS = 20, 5, 100.0
+"""Penalties of a path; rounds, or fewer if they take longer than this."""
 
 
 def paths(dataset, data, C=1.0):
@@ -19,20 +21,24 @@ def paths(dataset, data, C=1.0):
     (first,) = logistic_regression_path(X, y, n_Cs=1).Cs
     Cs = np.geomspace(first, C, N_PENALTIES)
 
-    def ours():
-        path = logistic_regression_path(X, y, Cs=Cs)
+    def ours(**params):
+        path = logistic_regression_path(X, y, Cs=Cs, **params)
         return path.coefs, path.intercepts
 
-    def theirs(thresh):
-        return lambda: glmnet.path(X, y, 1 / (Cs * n), thresh=thresh)
-
-    fits = {"torchlogreg": ours, "glmnet": theirs(1e-7), "glmnet thresh=1e-9": theirs(1e-9)}
-    seconds, found = {name: [] for name in fits}, {}
+    fits = {
+        "torchlogreg": ours,
+        "torchlogreg tol=1e-3": partial(ours, tol=1e-3),
+        "glmnet": partial(glmnet.path, X, y, 1 / (Cs * n)),
+        "glmnet thresh=1e-9": partial(glmnet.path, X, y, 1 / (Cs * n), thresh=1e-9),
+    }
+    seconds, found, begin = {name: [] for name in fits}, {}, time.perf_counter()
     for _ in range(ROUNDS):
         for name, fit in fits.items():
             start = time.perf_counter()
             found[name] = fit()
             seconds[name].append(time.perf_counter() - start)
+        if time.perf_counter() - begin > SECONDS:
+            break
     values = {
         name: np.array(
             [objective(*pair, X, y, c, l1_ratio=1.0) for *pair, c in zip(*models, Cs, strict=True)]

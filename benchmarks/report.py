@@ -14,7 +14,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks import stream
-from benchmarks.curves import plot
+from benchmarks.curves import first_as_good, plot
 from benchmarks.runner import fastest_as_good, is_as_good
 from benchmarks.suite import PUBLISHED
 
@@ -160,6 +160,35 @@ def load_table(records):
     return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
 
 
+def paths_table(records):
+    """Table of the times of paths, and of objectives next to ours: of the worst and best model."""
+    ours = {r["dataset"]: r["seconds"] for r in records if r["competitor"] == OURS}
+    headers = ["data set", "competitor", "path / s", "time / ours", "f / ours - 1", "non-zero"]
+    cells = [
+        [
+            r["dataset"],
+            r["competitor"],
+            f"{r['seconds']:.3f}",
+            f"{r['seconds'] / ours[r['dataset']]:.2f}",
+            f"{r['least_excess']:.1e} to {r['most_excess']:.1e}",
+            r["n_nonzero"],
+        ]
+        for r in records
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
+def closeness_table(records):
+    """Table of the seconds that everyone takes to come within 0.01 % of the lowest objective."""
+    ridge = {r["dataset"]: r["ridge_seconds"] for r in records}
+    cells = [
+        [dataset, name, f"{s:.3f}" if s < math.inf else "not reached", f"{s / ridge[dataset]:.1f}"]
+        for dataset, name, s in first_as_good(records)
+    ]
+    headers = ["data set", "competitor", "time / s", "time / our ridge fit"]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
 def environment_line(environment):
     """Versions and hardware in a sentence."""
     packages = [f"{name} {version}" for name, version in environment["packages"].items() if version]
@@ -183,10 +212,9 @@ def write(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(PUBLISHED.glob("*.json")):
         results = json.loads(path.read_text())
-        if path.stem == "curves":
-            plot(results["records"], folder / "curves.png")
-            text = ""
-        elif path.stem in PAGES:
+        if path.stem in PICTURES:
+            plot(results["records"], folder / f"{path.stem}.png")
+        if path.stem in PAGES:
             text = PAGES[path.stem](results["records"]) + "\n\n"
         else:
             text = table(results["records"]) + "\n\n"
@@ -195,7 +223,17 @@ def write(folder):
     (folder / "comparison.inc").write_text(comparison("rst") + "\n")
 
 
-PAGES = {"stream": stream.summary, "solvers": solver_table, "load": load_table}
+PICTURES = ["curves", "lasso_curves"]
+"""Runs of which a picture is drawn."""
+
+PAGES = {
+    "curves": lambda records: "",
+    "lasso_curves": closeness_table,
+    "paths": paths_table,
+    "stream": stream.summary,
+    "solvers": solver_table,
+    "load": load_table,
+}
 """How runs are shown that are not a table of records."""
 
 

@@ -84,13 +84,23 @@ def one_hot(n, d, *, n_fields=5):
     return _labelled(X, n, 2, rng)
 
 
-def _labelled(X, n, n_classes, rng):
+def few_useful(n, d, n_classes, *, density=1e-3, n_useful=500):
+    """Normal numbers in random places, CSR; labels from a softmax of a few of the columns."""
+    rng = np.random.default_rng(SEED)
+    n_all = n + n // 4
+    X = sparse.random_array((n_all, d), density=density, rng=rng, data_sampler=rng.standard_normal)
+    weights = np.zeros((d, n_classes))
+    weights[rng.choice(d, n_useful, replace=False)] = 5 * rng.normal(size=(n_useful, n_classes))
+    return _labelled(sparse.csr_matrix(X), n, n_classes, rng, weights)
+
+
+def _labelled(X, n, n_classes, rng, weights=None):
     """Draw labels from a softmax of a linear map; the first n rows are for training."""
     n_all, d = X.shape
-    if sparse.issparse(X):
+    if weights is None:
         weights = rng.normal(size=(d, n_classes))
-    else:
-        weights = 3 * rng.normal(size=(d, n_classes)).astype(X.dtype) / d**0.5
+        if not sparse.issparse(X):
+            weights = 3 * weights.astype(X.dtype) / d**0.5
     scores = X @ weights + rng.gumbel(size=(n_all, n_classes)).astype(X.dtype)
     # Of many classes some have no rows to train on.
     labels, rank = scores.argmax(axis=1), np.full(n_classes, -1)

@@ -26,12 +26,24 @@ def of_outputs(point):
     return [torch.arange(r * D, (r + 1) * D) for r in range(R)]
 
 
-def whole(objective, point):
-    """Hessian of the loss in all coefficients, bent along the gauge as blocks are."""
-    matrix = objective.hessian(point)[0]
+def sampled(objective, point, places, n_rows=10**6, largest=10**6):
+    return WorkingBlocks.sampled(objective, point, places, generator(), n_rows, largest=largest)
+
+
+def hessian(objective, point, index=None):
+    """Hessian in some coefficients, bent along the gauge as blocks are."""
+    matrix = unbent(objective, point)
     _, R, D = point.coef.shape
+    index = torch.arange(R * D) if index is None else index
+    matrix = matrix[index][:, index]
     if objective.family.outputs_compete:
-        bend_gauge_(matrix, torch.arange(R * D) % D, R)
+        bend_gauge_(matrix, index % D, R)
+    return matrix
+
+
+def unbent(objective, point):
+    matrix = objective.hessian(point)[0]
+    matrix.diagonal().add_(objective.ridge[0].expand(point.coef.shape[1:]).flatten())
     return matrix
 
 
@@ -39,52 +51,60 @@ def whole(objective, point):
 def test_from_all_rows_one_block_is_the_hessian(problem):
     objective, point = at(problem)
     index = torch.arange(point.coef.numel())[::2]
-    blocks = WorkingBlocks.sampled(objective, point, [index], generator(), 10**6)
-    expected = objective.hessian(point)[0][index][:, index]
-    if objective.family.outputs_compete:
-        bend_gauge_(expected, index % point.coef.shape[2], point.coef.shape[1])
-    assert_close(blocks.matrices[0], expected, rtol=1e-6, atol=1e-9)
+    blocks = sampled(objective, point, [index])
+    expected = hessian(objective, point, index)
+    assert_close(blocks.matrices[0].matrix[0], expected, rtol=1e-6, atol=1e-9)
 
 
 @over_problems
 def test_from_all_rows_blocks_of_outputs_are_those_of_the_hessian(problem):
     objective, point = at(problem)
     places = [index[1:] for index in of_outputs(point)]
-    blocks = WorkingBlocks.sampled(objective, point, places, generator(), 10**6)
-    hessian = objective.hessian(point)[0]
-    for index, matrix in zip(places, blocks.matrices, strict=True):
-        assert_close(matrix, hessian[index][:, index], rtol=1e-6, atol=1e-9)
-    assert_close(blocks.diagonal, hessian.diagonal(), rtol=1e-6, atol=1e-9)
+    blocks = sampled(objective, point, places)
+    # A single output is all that there is; otherwise blocks of outputs have no gauge.
+    whole = unbent(objective, point)
+    for index, block in zip(places, blocks.matrices, strict=True):
+        assert_close(block.matrix[0], whole[index][:, index], rtol=1e-6, atol=1e-9)
+    assert_close(blocks.diagonal, whole.diagonal(), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("is_coupled", [True, False])
 def test_a_sample_estimates_the_same(is_coupled):
     objective, point = at(Problem(3, 1, n_rows=5_000))
     places = [torch.arange(point.coef.numel())] if is_coupled else of_outputs(point)
-    exact, sampled = (
-        WorkingBlocks.sampled(objective, point, places, generator(), n_rows)
-        for n_rows in (10**6, 1_000)
-    )
-    for one, other in zip(exact.matrices, sampled.matrices, strict=True):
-        assert_close(other.diagonal(), one.diagonal())
-        assert not torch.equal(one, other)
-        assert torch.linalg.matrix_norm(one - other) < 0.2 * torch.linalg.matrix_norm(one)
+    both = (sampled(objective, point, places, n_rows) for n_rows in (10**6, 1_000))
+    for one, other in zip(*(blocks.matrices for blocks in both), strict=True):
+        assert_close(other.diagonal, one.diagonal)
+        error = torch.linalg.matrix_norm(one.matrix - other.matrix)
+        assert 0 < error < 0.2 * torch.linalg.matrix_norm(one.matrix)
 
 
 @over_problems
-def test_blocks_in_other_coefficients_know_the_diagonal_of_those(problem):
+def test_coefficients_outside_the_blocks_are_known_by_their_diagonal(problem):
     objective, point = at(problem)
-    known, wanted = torch.tensor([0, 2, 3]), torch.tensor([1, 2, 3])
-    blocks = WorkingBlocks.sampled(objective, point, [known], generator(), 10**6)
-    (matrix,) = blocks.within([wanted])
-    assert blocks.n_missing(wanted) == 1
-    assert_close(matrix[1:, 1:], blocks.matrices[0][1:, 1:])
-    assert (matrix[0, 1:] == 0).all()
-    assert matrix[0, 0] == blocks.diagonal[1]
+    known = torch.tensor([0, 2, 3])
+    blocks = sampled(objective, point, [known])
+    assert blocks.others(torch.tensor([1, 2, 3])).tolist() == [1]
+    assert blocks.n_new(torch.tensor([1, 2, 3])) == 1
     full = torch.diag(blocks.diagonal)
-    full[known.unsqueeze(1), known] = blocks.matrices[0]
+    full[known.unsqueeze(1), known] = blocks.matrices[0].matrix[0]
     v = torch.randn(2, len(full), dtype=torch.float64, generator=generator())
     assert_close(blocks.multiply(v), v @ full)
+
+
+@over_problems
+def test_a_block_that_would_be_too_large_keeps_the_largest_diagonal(problem):
+    objective, point = at(problem)
+    places = of_outputs(point)
+    blocks = sampled(objective, point, places, largest=3)
+    whole = unbent(objective, point)
+    for index, kept in zip(places, blocks.places, strict=True):
+        assert len(kept) == 3
+        dropped = index[~torch.isin(index, kept)]
+        assert whole.diagonal()[kept].min() >= whole.diagonal()[dropped].max() * (1 - 1e-6)
+    index = torch.cat(places)
+    assert blocks.n_new(index) == 0
+    assert len(blocks.others(index)) == len(index) - 3 * len(places)
 
 
 @over_problems
@@ -92,21 +112,20 @@ def test_blocks_in_other_coefficients_know_the_diagonal_of_those(problem):
 def test_moves_are_what_the_hessian_makes_of_the_steps(problem, is_coupled):
     objective, point = at(problem)
     places = [torch.arange(point.coef.numel())] if is_coupled else of_outputs(point)
-    blocks = WorkingBlocks.sampled(objective, point, places, generator(), 10**6)
-    hessian, moves = whole(objective, point), Moves.none(point.coef)
+    blocks = sampled(objective, point, [index[:-1] for index in places])
+    matrix, moves = hessian(objective, point), Moves.none(point.coef)
     for seed in range(5):
         step = problem.coef(seed)
-        moves = moves.add(step, (hessian @ step.flatten()).view_as(step), most=3)
-    ridge = objective.ridge[0].expand(point.coef.shape[1:]).flatten()
-    model = moves.on(blocks, ridge, places)
+        moves = moves.add(step, (matrix @ step.flatten()).view_as(step), most=3)
+    others = blocks.others(torch.cat(places))
+    model = moves.on(blocks, others)
     assert model.low_rank.shape[1] == 6
-    assert_close(model.multiply(step.flatten(1)), (hessian @ step.flatten()).unsqueeze(0))
+    order = torch.cat([*blocks.places, others])
+    assert_close(model.multiply(step.flatten(1)[:, order])[0], (matrix @ step.flatten())[order])
 
 
 def test_a_move_that_shows_no_curvature_is_left_out():
     objective, point = at(Problem(3, 1))
-    places = of_outputs(point)
-    blocks = WorkingBlocks.sampled(objective, point, places, generator(), 10**6)
+    blocks = sampled(objective, point, of_outputs(point))
     moves = Moves.none(point.coef).add(point.coef, torch.zeros_like(point.coef), most=3)
-    ridge = objective.ridge[0].expand(point.coef.shape[1:]).flatten()
-    assert moves.on(blocks, ridge, places).low_rank.shape[1] == 0
+    assert moves.on(blocks, torch.arange(0)).low_rank.shape[1] == 0

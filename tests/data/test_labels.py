@@ -8,7 +8,7 @@ from sklearn.preprocessing import LabelEncoder
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.data.validation import encode_labels
+from torchlogreg.data.labels import encode_labels
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 CODES = np.arange(40) % 2

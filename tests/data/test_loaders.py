@@ -16,7 +16,7 @@ from torch.utils.data import (
 )
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.data.loaders import labels_of
+from torchlogreg.data.torch_data import labels_of
 
 X, Y = load_iris(return_X_y=True)
 X_T, Y_T = torch.from_numpy(X), torch.from_numpy(Y)

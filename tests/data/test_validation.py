@@ -7,7 +7,8 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.data.validation import as_tensor, check_training_data
+from torchlogreg.data.containers import as_tensor
+from torchlogreg.data.validation import check_training_data
 
 X, Y = load_iris(return_X_y=True)
 CPU = torch.device("cpu")

@@ -1,10 +1,12 @@
 """The minimiser of a quadratic model with kinks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from torchlogreg.curvature.working import SINGLE_COEF, BlockWorking, DenseWorking
+from torchlogreg.curvature.working import SHIFT, SINGLE_COEF, BlockWorking, DenseWorking
 from torchlogreg.optim.quadratic import FORCING, KinkedQuadratic, Splitting
 
 
@@ -123,38 +125,64 @@ def test_the_splitting_method_converges():
     assert norms[-1] < 1e-6 * norms[0]
 
 
-def block_hessian(low_rank=True, seed=0):
-    """Three blocks less a product of rank two, and the same as one matrix."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes, k = (5, 1, 8), 2 if low_rank else 0
+def block_hessian(low_rank=True, scale=1.0):
+    """Two blocks and a diagonal less a product of rank two, and the same as one matrix."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
     blocks = []
-    for size in sizes:
-        factor = torch.randn(size, 2 * size + 3, dtype=torch.float64, generator=generator)
-        blocks.append(factor @ factor.mT)
-    U = torch.randn(sum(sizes), k, dtype=torch.float64, generator=generator)
-    whole = torch.block_diag(*blocks)
+    for size in (5, 8):
+        factor = normal(size, 2 * size + 3)
+        blocks.append(DenseWorking((factor @ factor.mT).unsqueeze(0)))
+    rest = normal(2).exp()
+    whole = scale * torch.block_diag(*(block.matrix[0] for block in blocks), torch.diag(rest))
+    U = normal(len(whole), 2 if low_rank else 0)
     least = torch.linalg.eigvalsh(whole)[0]
-    M = torch.eye(k, dtype=torch.float64) * 2 * (U.square().sum() / least + 1)
-    hessian = BlockWorking(blocks, U, M)
-    return hessian, DenseWorking((whole - U @ torch.linalg.solve(M, U.T)).unsqueeze(0))
+    M = torch.eye(U.shape[1], dtype=torch.float64) * 2 * (U.square().sum() / least + 1)
+    dense = DenseWorking((whole - U @ torch.linalg.solve(M, U.T)).unsqueeze(0))
+    return BlockWorking(blocks, rest, U, M, scale), dense
 
 
 @pytest.mark.parametrize("low_rank", [True, False])
-def test_blocks_and_a_product_of_low_rank_are_one_matrix(low_rank):
-    hessian, dense = block_hessian(low_rank)
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_blocks_and_a_product_of_low_rank_are_one_matrix(low_rank, scale):
+    hessian, dense = block_hessian(low_rank, scale)
     generator = torch.Generator().manual_seed(1)
-    right = torch.randn(1, 14, dtype=torch.float64, generator=generator)
+    right = torch.randn(1, 15, dtype=torch.float64, generator=generator)
     assert_close(hessian.multiply(right), dense.multiply(right))
     for share in (0.0, 0.5, 1.0):
-        face = torch.rand(1, 14, generator=generator) < share
+        face = torch.rand(1, 15, generator=generator) < share
         assert_close(hessian.solve_on(face, right), dense.solve_on(face, right))
-    weight = torch.rand(1, 14, dtype=torch.float64, generator=generator)
-    assert_close(hessian.plus(weight)(right), dense.plus(weight)(right))
+
+
+@pytest.mark.parametrize("low_rank", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_the_reflected_resolvent_is_that_of_the_matrix(low_rank, scale):
+    hessian, dense = block_hessian(low_rank, scale)
+    v = torch.arange(15, dtype=torch.float64).unsqueeze(0) - 7
+    unit = 1 / hessian.root[0]
+    scaled = dense.matrix[0] * unit * unit.unsqueeze(-1)
+    shifted = scaled + SHIFT * torch.eye(15, dtype=torch.float64)
+    expected = 2 * SHIFT * torch.linalg.solve(shifted, v[0]) - v[0]
+    assert_close(hessian.reflect(v)[0], expected)
+    if not low_rank:
+        assert_close(dense.reflect(v)[0], expected)
+
+
+def test_entries_without_curvature_do_not_move_on_a_face():
+    hessian, _ = block_hessian()
+    hessian = replace(hessian, rest=torch.zeros_like(hessian.rest))
+    face = torch.ones(1, 15, dtype=torch.bool)
+    solution = hessian.solve_on(face, torch.ones(1, 15, dtype=torch.float64))
+    assert solution.isfinite().all()
+    assert hessian.reflect(torch.ones_like(solution)).isfinite().all()
 
 
 def test_a_model_of_blocks_has_the_minimiser_of_the_matrix():
     hessian, dense = block_hessian()
-    problem = model(14)
+    problem = model(15)
     found = problem.evolved(hessian=hessian).minimise()
     expected = problem.evolved(hessian=dense).minimise()
     assert_close(found, expected)

@@ -9,7 +9,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,26 +58,42 @@ def draw(
     return index, weight[index] / probability[index].clamp(max=1)
 
 
-def second_moments(
-    rows: Rows, index: Tensor | None, weight: Tensor, *, columns: Tensor | None = None
-) -> Tensor:
-    """Weighted second moments (p, p) of some columns, or all, over the rows of an index, or all."""
-    size = rows.n_columns if columns is None else len(columns)
+def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
+    """Weighted second moments (D, D) of the columns over the rows of an index, or over all."""
 
     def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
-        moments, root = weight.new_zeros(size, size), weight.sqrt()
+        moments, root = weight.new_zeros(block.n_columns, block.n_columns), weight.sqrt()
         some = list(chunks(len(weight), block.n_columns, block.chunk_entries))
         buffer = weight.new_empty(some[0].stop * block.n_columns) if some else None
         for rows in some:
             design = block.design(rows if index is None else index[rows], buffer)
-            if columns is not None:
-                design = design.T.index_select(1, columns).T
             # A view of X must not be changed.
-            is_view = index is None and columns is None
-            scaled = torch.mul if is_view else torch.Tensor.mul_
+            scaled = torch.mul if index is None else torch.Tensor.mul_
             add_lower_(moments, scaled(design, root[rows]))
         return (moments,)
 
+    return _summed(rows, index, weight, part)
+
+
+def moments_of(rows: Rows, index: Tensor | None, weight: Tensor, columns: Tensor) -> Tensor:
+    """The same (p, p) for some columns, of rising index: the others are not made dense."""
+
+    def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
+        moments, root = weight.new_zeros(len(columns), len(columns)), weight.sqrt()
+        for place, some in block.some_columns(columns, len(columns), index):
+            add_lower_(moments, some * root[place])
+        return (moments,)
+
+    return _summed(rows, index, weight, part)
+
+
+def _summed(
+    rows: Rows,
+    index: Tensor | None,
+    weight: Tensor,
+    part: Callable[[RowBlock, Tensor | None, Tensor], tuple[Tensor]],
+) -> Tensor:
+    """Add up what the blocks have below the diagonal."""
     places = [None] * len(rows) if index is None else rows.locate(index)
     sizes = [b.n_rows if i is None else len(i) for b, i in zip(rows, places, strict=True)]
     (moments,) = rows.sum(part, places, weight.split(sizes))

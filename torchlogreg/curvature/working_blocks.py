@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
-from torchlogreg.curvature.row_sample import draw, second_moments
+from torchlogreg.curvature.row_sample import draw, moments_of
 from torchlogreg.curvature.symmetric import set_diagonal_
-from torchlogreg.curvature.working import BlockWorking, submatrix
+from torchlogreg.curvature.working import BlockWorking, DenseWorking
 from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
@@ -25,19 +24,22 @@ classes compete, it is that along the direction in which one gains what the othe
 
 @dataclass(frozen=True, eq=False)
 class WorkingBlocks:
-    """Blocks of the Hessian of the loss in some coefficients; in all others it is diagonal.
+    """Blocks of the Hessian in some coefficients, penalty included; in the others it is diagonal.
 
-    There is one block with all of them, or one for every output. For a single problem.
+    There is one block, with all outputs, or one for every output. For a single problem.
     """
 
     diagonal: Tensor
     """Diagonal of the Hessian in all coefficients, flattened, shape (P,)."""
 
+    index: Tensor
+    """Coefficients that blocks were asked for."""
+
     places: list[Tensor]
     """Rising index of the coefficients of each block."""
 
-    matrices: list[Tensor]
-    """The blocks."""
+    matrices: list[DenseWorking]
+    """The blocks, as batches of one."""
 
     n_iter: int = 0
     """Iteration in which they were sampled."""
@@ -50,63 +52,73 @@ class WorkingBlocks:
         places: list[Tensor],
         generator: torch.Generator,
         n_rows: int,
+        *,
+        largest: int,
     ) -> Self:
-        """Estimate the blocks at a point from ``n_rows`` rows each, or fewer."""
+        """Estimate the blocks at a point.
+
+        Parameters
+        ----------
+        objective : Objective
+            Of a single problem.
+        point : Point
+            Where.
+        places : list of Tensor
+            Rising index of the coefficients asked for: of all outputs, or of each output.
+        generator : torch.Generator
+            Draws the rows.
+        n_rows : int
+            Rows that a block is estimated from, at most and on average.
+        largest : int
+            Most coefficients of a block: those with most curvature. The others are diagonal.
+        """
         row_curvature = objective.row_curvature(point)
         (squares,) = objective.rows.sum(
             lambda block, part: (block.squares(part.flatten(0, 1)),), row_curvature
         )
+        loss_diagonal = squares.flatten()
+        diagonal = loss_diagonal + objective.ridge[0].expand_as(squares).flatten()
+        index = torch.cat(places)
+        places = [_largest(chosen, loss_diagonal, largest) for chosen in places]
+        is_coupled = len(places) == 1
         curvature = joined(row_curvature)[0]
-        if len(places) == 1:
-            weights, diagonals = curvature.sum(0, keepdim=True), squares.sum(0, keepdim=True)
-        else:
-            weights, diagonals = curvature, squares
-        n_free = 1 if len(places) > 1 else max(len(curvature) - 1, 1)
-        scale = torch.where(diagonals > 0, 1 / (diagonals + n_free * objective.ridge[0]), 0)
-        scores = joined([block.square_norms(scale) for block in objective.rows]).mul_(weights)
-        matrices, D = [], squares.shape[1]
-        for chosen, weight, score in zip(places, weights, scores, strict=True):
-            index, drawn = draw(weight, score, n_rows, generator)
-            if len(places) == 1:
-                parts = objective, point
-                if index is not None:
-                    parts = _sample(objective, point, index, drawn / weight[index])
-                matrix = chosen_hessian(*parts, chosen)
+        if is_coupled:
+            curvature, squares = curvature.sum(0, keepdim=True), squares.sum(0, keepdim=True)
+        n_free = max(point.coef.shape[1] - 1, 1) if is_coupled else 1
+        scale = torch.where(squares > 0, 1 / (squares + n_free * objective.ridge[0]), 0)
+        scores = joined([block.square_norms(scale) for block in objective.rows]).mul_(curvature)
+        matrices = []
+        for chosen, weight, score in zip(places, curvature, scores, strict=True):
+            rows = draw(weight, score, n_rows, generator)
+            if is_coupled:
+                matrix = _coupled(objective, point, chosen, weight, rows)
             else:
-                matrix = second_moments(objective.rows, index, drawn, columns=chosen % D)
-            set_diagonal_(matrix, squares.flatten()[chosen])
-            if len(places) == 1 and objective.family.outputs_compete:
-                bend_gauge_(matrix, chosen % D, len(squares))
-            matrices.append(matrix)
-        return cls(squares.flatten(), places, matrices)
+                matrix = moments_of(objective.rows, *rows, chosen % squares.shape[1])
+            set_diagonal_(matrix, loss_diagonal[chosen])
+            matrix.diagonal().copy_(diagonal[chosen])
+            if is_coupled and objective.family.outputs_compete:
+                bend_gauge_(matrix, chosen % squares.shape[1], point.coef.shape[1])
+            matrices.append(DenseWorking(matrix.unsqueeze(0)))
+        return cls(diagonal, index, places, matrices)
 
     def multiply(self, v: Tensor) -> Tensor:
         """H v, for v (m, P)."""
         product = self.diagonal * v
         for index, matrix in zip(self.places, self.matrices, strict=True):
-            product[:, index] = v[:, index] @ matrix
+            product[:, index] = v[:, index] @ matrix.matrix[0]
         return product
 
-    def within(self, places: list[Tensor]) -> list[Tensor]:
-        """Return the blocks in other coefficients."""
-        blocks = []
-        for known, matrix, wanted in zip(self.places, self.matrices, places, strict=True):
-            block = torch.diag(self.diagonal[wanted])
-            if len(known) and len(wanted):
-                place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
-                here = (known[place] == wanted).nonzero().squeeze(-1)
-                there = place[here]
-                part = submatrix(matrix, there)
-                if len(here) == len(wanted):
-                    block = part
-                else:
-                    block[here.unsqueeze(-1), here] = part
-            blocks.append(block)
-        return blocks
+    def others(self, index: Tensor) -> Tensor:
+        """Which coefficients of an index, or of those asked for, are not in a block."""
+        wanted = torch.cat([self.index, index[self._is_new(index)]])
+        return wanted[~torch.isin(wanted, torch.cat(self.places))]
 
-    def n_missing(self, index: Tensor) -> int:
-        """Return how many of some coefficients the blocks do not have."""
-        return int((~torch.isin(index, torch.cat(self.places))).sum())
+    def n_new(self, index: Tensor) -> int:
+        """Return how many of some coefficients blocks were not asked for."""
+        return int(self._is_new(index).sum())
+
+    def _is_new(self, index: Tensor) -> Tensor:
+        return ~torch.isin(index, self.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,32 +143,21 @@ class Moves(Batched):
         changes = torch.cat([self.changes, change.flatten(1).unsqueeze(1)], dim=1)
         return Moves(steps[:, -most:], changes[:, -most:])
 
-    def on(self, blocks: WorkingBlocks, ridge: Tensor, places: Sequence[Tensor]) -> BlockWorking:
-        """Return what pairs and blocks say of the Hessian in some coefficients.
+    def on(self, blocks: WorkingBlocks, others: Tensor) -> BlockWorking:
+        """Return what pairs and blocks say of the Hessian in the coefficients of the blocks.
 
-        Parameters
-        ----------
-        blocks : WorkingBlocks
-            Of the one problem that there is.
-        ridge : Tensor of shape (P,)
-            What the penalty adds to the diagonal.
-        places : list of Tensor
-            Rising index of the coefficients, for each of the blocks.
+        Other coefficients, of an index (q,), follow. There is a single problem.
         """
         S, Y = self.steps[0], self.changes[0]
         products = (S * Y).sum(-1)
         sizes = torch.linalg.vector_norm(S, dim=-1) * torch.linalg.vector_norm(Y, dim=-1)
         is_sound = products > torch.finfo(S.dtype).eps ** 0.5 * sizes
         S, Y = S[is_sound], Y[is_sound]
-        U = blocks.multiply(S) + ridge * S
-        scale = 1.0 if len(places) == 1 else OVERESTIMATE
+        U = blocks.multiply(S)
+        scale = 1.0 if len(blocks.places) == 1 else OVERESTIMATE
         if len(S):  # so that it is not below the curvature along the last step
             scale = max(((S[-1] @ Y[-1]) / (S[-1] @ U[-1])).item(), scale)
-        parts = blocks.within(list(places))
-        for block, index in zip(parts, places, strict=True):
-            block.diagonal().add_(ridge[index])
-            block.mul_(scale)
-        U = scale * U
+        U *= scale
         curvature = S @ Y.T
         lower = curvature.tril(-1)
         middle = torch.cat(
@@ -165,8 +166,30 @@ class Moves(Batched):
                 torch.cat([lower.T, -torch.diag(curvature.diagonal())], dim=1),
             ]
         )
-        low_rank = torch.cat([U, Y])[:, torch.cat(list(places))].T.contiguous()
-        return BlockWorking(parts, low_rank, middle)
+        index = torch.cat([*blocks.places, others])
+        low_rank = torch.cat([U, Y])[:, index].T.contiguous()
+        return BlockWorking(blocks.matrices, blocks.diagonal[others], low_rank, middle, scale)
+
+
+def _largest(index: Tensor, diagonal: Tensor, most: int) -> Tensor:
+    """Of some coefficients, those with the largest diagonal (P,)."""
+    if len(index) <= most:
+        return index
+    return index[diagonal[index].topk(most).indices.sort().values]
+
+
+def _coupled(
+    objective: Objective,
+    point: Point,
+    chosen: Tensor,
+    weight: Tensor,
+    rows: tuple[Tensor | None, Tensor],
+) -> Tensor:
+    """Estimate the Hessian of the loss in coefficients of several outputs, from drawn rows."""
+    index, drawn = rows
+    if index is None:
+        return chosen_hessian(objective, point, chosen)
+    return chosen_hessian(*_sample(objective, point, index, drawn / weight[index]), chosen)
 
 
 def _sample(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -14,53 +12,29 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
-    ConcatDataset,
     DataLoader,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
-    Subset,
 )
 
+from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.fingerprint import Fingerprint
+from torchlogreg.data.labels import encode_labels
+from torchlogreg.data.torch_data import (
+    features_and_labels,
+    generators_kept,
+    labels_of,
+    length_of,
+    transforms_targets,
+)
 from torchlogreg.data.training_sets import Batch, TrainingSet
-from torchlogreg.data.validation import as_numpy, check_class_weights, encode_labels
+from torchlogreg.data.validation import check_class_weights
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import family_of
 
 N_ITEMS = 32
 """Items of a data set that are read to know it again."""
-
-
-def labels_of(dataset: Any) -> np.ndarray | None:
-    """Labels (n,) of a data set, without reading its rows; None if it does not tell.
-
-    They are looked for where torch and torchvision keep them: in ``targets``, ``labels``, or the
-    last of ``tensors``, also below :class:`~torch.utils.data.Subset` and
-    :class:`~torch.utils.data.ConcatDataset`. A data set that transforms its targets does not tell:
-    the labels are those that its items carry.
-    """
-    if _transforms_targets(dataset):
-        return None
-    if isinstance(dataset, Subset):
-        labels = labels_of(dataset.dataset)
-        return None if labels is None else labels[np.asarray(dataset.indices)]
-    if isinstance(dataset, ConcatDataset):
-        parts = [labels_of(part) for part in dataset.datasets]
-        known = [part for part in parts if part is not None]
-        return np.concatenate(known) if len(known) == len(parts) else None
-    tensors: tuple[Any, ...] = getattr(dataset, "tensors", ())
-    labels = tensors[-1] if len(tensors) == 2 else None
-    for name in ("labels", "targets"):
-        labels = getattr(dataset, name, labels)
-    return None if labels is None else np.asarray(as_numpy(labels))
-
-
-def _transforms_targets(dataset: Any) -> bool:
-    """Whether a data set of torchvision's kind gives other labels than it holds."""
-    joint = getattr(dataset, "transforms", None)  # of features and target at once
-    is_joint = joint is not None and getattr(joint, "target_transform", joint) is not None
-    return is_joint or getattr(dataset, "target_transform", None) is not None
 
 
 class LoaderRows(TrainingSet):
@@ -109,7 +83,7 @@ class LoaderRows(TrainingSet):
         has_penalty: bool,
     ) -> None:
         dataset = data.dataset if isinstance(data, DataLoader) else data
-        if _length(dataset) == 0:
+        if length_of(dataset) == 0:
             raise ValueError(f"X={data!r} is empty: a fit needs rows.")
         codes, self.classes = self._labels(dataset, classes)
         self._told = None if codes is None else np.bincount(codes, minlength=len(self.classes))
@@ -129,7 +103,7 @@ class LoaderRows(TrainingSet):
         self._first = next(self._start, None)
         if self._first is None:
             raise ValueError(f"X={data!r} is empty: a fit needs rows.")
-        features, _ = _pair(self._first)
+        features, _ = features_and_labels(self._first)
         self.n_features = features[0].numel()
         self.dtype = torch.promote_types(features.dtype, torch.float32)
         if not self.dtype.is_floating_point:
@@ -151,7 +125,7 @@ class LoaderRows(TrainingSet):
             return None, encode_labels(np.asarray(classes), classes)[1]
         labels = labels_of(dataset)
         if labels is None:
-            reason = " (it transforms its targets)" if _transforms_targets(dataset) else ""
+            reason = " (it transforms its targets)" if transforms_targets(dataset) else ""
             raise ValueError(
                 f"The labels of {type(dataset).__name__} are not known in advance{reason}. Name "
                 "them: fit(data, classes=[...])."
@@ -167,7 +141,7 @@ class LoaderRows(TrainingSet):
         if not is_needed:
             return 1
         self._start = None
-        return sum(len(_pair(batch)[0]) for batch in self._epoch(0))
+        return sum(len(features_and_labels(batch)[0]) for batch in self._epoch(0))
 
     def fingerprint(self) -> str:
         """Return a digest of what can be known without a pass over the data.
@@ -179,11 +153,11 @@ class LoaderRows(TrainingSet):
         digest = Fingerprint().add(self.n_rows, self.n_features, self.dtype, self.loader.batch_size)
         digest.add(self.classes, self._class_weight)
         dataset = self.loader.dataset
-        if isinstance(dataset, IterableDataset) or not _length(dataset):
-            return str(digest.add(*_pair(self._first)))
+        if isinstance(dataset, IterableDataset) or not length_of(dataset):
+            return str(digest.add(*features_and_labels(self._first)))
         labels = labels_of(dataset)
         digest.add("unknown" if labels is None else labels)
-        with _generators_kept():
+        with generators_kept():
             some = range(0, len(dataset), max(len(dataset) // N_ITEMS, 1))
             items, again = ([dataset[i] for i in some] for _ in range(2))
         is_same = str(Fingerprint().add(*items)) == str(Fingerprint().add(*again))
@@ -206,7 +180,7 @@ class LoaderRows(TrainingSet):
 
     def sample(self) -> DenseBlock:
         """Return the rows of the first batch."""
-        rows, _ = self._rows(*_pair(self._first))
+        rows, _ = self._rows(*features_and_labels(self._first))
         return rows
 
     def mini_batches(self, batch_size: int, seed: int, epoch: int) -> Iterable[Batch]:
@@ -223,7 +197,7 @@ class LoaderRows(TrainingSet):
             source = self._epoch(epoch)
         n_found = np.zeros(len(self.classes), dtype=np.int64)
         for number, batch in enumerate(source):
-            rows, codes = self._rows(*_pair(batch))
+            rows, codes = self._rows(*features_and_labels(batch))
             if self._told is not None:
                 n_found += np.bincount(codes.cpu().numpy(), minlength=len(n_found))
             if not rows.X.isfinite().all():
@@ -300,37 +274,3 @@ class _LoaderBatches:
         """Yield the batches of the next epoch."""
         self.epoch += 1
         return self.rows.batches(self.epoch - 1)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Leave the global generators as they were: transforms may draw from them."""
-    state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(legacy)  # noqa: NPY002
-
-
-def _length(dataset: Any) -> int | None:
-    """Return the number of rows of a data set; None if it does not tell."""
-    return len(dataset) if hasattr(dataset, "__len__") else None
-
-
-def _pair(batch: Any) -> tuple[Tensor, Any]:
-    """Features and labels of a batch."""
-    if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-        raise ValueError(
-            f"A batch of the data is a {type(batch).__name__}, not a pair of features and labels: "
-            "a classifier needs labels. Use TensorDataset(X, y), or a data set whose items are "
-            "pairs."
-        )
-    features, labels = torch.as_tensor(batch[0]), batch[1]
-    if features.ndim < 2:
-        raise ValueError(
-            f"A batch of the data has features of shape {tuple(features.shape)}: rows of features "
-            "are needed. Give the loader a batch_size, and rows one feature at least."
-        )
-    return features, labels

@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     assert_all_finite,
@@ -26,6 +24,9 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from torchlogreg.data.containers import alias, as_numpy, as_tensor
+from torchlogreg.data.labels import encode_labels
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 """What dense tensors may keep: they are read as float32."""
@@ -93,78 +94,10 @@ def check_training_data(
     return TrainingData(
         X=X,
         codes=torch.from_numpy(codes).to(target_device),
-        sample_weight=_alias(weight),
+        sample_weight=alias(weight),
         classes=classes,
         is_tensor=is_tensor,
     )
-
-
-def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Turn labels into codes 0..K-1; return these and the classes, sorted.
-
-    Raises
-    ------
-    ValueError
-        If the labels are not discrete, if there is only one class, or if one is not among the
-        given ``classes``.
-    """
-    labels, codes = _unique(y) if classes is None else (_sorted_classes(classes), None)
-    if len(labels) < 2:
-        raise ValueError(
-            f"y has one class only, {labels.tolist()!r}: a classifier needs rows of at least two."
-        )
-    return _codes_of(y, labels) if codes is None else codes, labels
-
-
-def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels that there are, sorted, and the code of each row."""
-    if y.dtype.kind in "iu" and y.dtype != np.uint64 and len(y):
-        low, high = int(y.min()), int(y.max())
-        if high - low < len(y) // 2:  # counting is faster than sorting
-            shifted = y.astype(np.int64) - low
-            is_there = np.bincount(shifted, minlength=high - low + 1) > 0
-            labels = np.arange(low, high + 1)[is_there].astype(y.dtype)
-            return labels, (is_there.cumsum() - 1)[shifted]
-    check_classification_targets(y)
-    try:
-        labels, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        kinds = sorted({type(label).__name__ for label in y.tolist()})
-        raise TypeError(
-            f"y has labels of the types {kinds}, which cannot be sorted: {error}. Use uniformly "
-            "strings or numbers."
-        ) from error
-    return labels, codes.reshape(y.shape)
-
-
-def _sorted_classes(classes: Any) -> np.ndarray:
-    """Return the classes that were named, sorted."""
-    array = np.asarray(classes)
-    if array.dtype.kind in "US" and not all(isinstance(label, (str, bytes)) for label in classes):
-        raise ValueError(f"classes={classes!r} mixes strings and numbers. Use one or the other.")
-    return np.unique(array)
-
-
-def _codes_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the code of each row's label among the classes.
-
-    Labels are compared as Python compares them, which never turns one into another: NumPy casts
-    "catfish" to "cat" for classes of three letters, and 257 to 1 for classes of eight bits.
-    """
-    codes = {label: code for code, label in enumerate(classes.tolist())}
-    inverse: Any
-    if y.dtype.kind == "O":  # may hold what cannot be sorted
-        labels, inverse = y, slice(None)
-    else:
-        labels, inverse = np.unique(y, return_inverse=True)
-    unknown = [label for label in dict.fromkeys(labels.tolist()) if label not in codes]
-    if unknown:
-        raise ValueError(
-            f"y has labels that are not among the classes {classes!r}: {unknown[:5]!r}. Name all "
-            "classes in advance, or begin again with fit."
-        )
-    code: np.ndarray = np.array([codes[label] for label in labels.tolist()], dtype=np.intp)
-    return np.reshape(code[inverse], y.shape)
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:
@@ -195,61 +128,6 @@ def feature_blocks(X: Any, n_outputs: int, most_entries: int = 2**22) -> Iterato
     else:
         for start in range(0, X.shape[0], size):
             yield X[start : start + size]
-
-
-def as_numpy(array: Any) -> Any:
-    """Bring a tensor to NumPy; leave anything else as it is."""
-    if not isinstance(array, Tensor):
-        return array
-    if array.dtype is torch.bfloat16:  # unknown to NumPy
-        array = array.to(torch.float32)
-    return array.detach().cpu().numpy()
-
-
-def as_tensor(array: Any, device: torch.device) -> Tensor:
-    """Bring a validated array to a device, without a copy where it is there already.
-
-    The tensor of a read-only array shares its memory and must not be written to.
-    """
-    if isinstance(array, Tensor):
-        return array.to(device)
-    if sparse.issparse(array):
-        return torch.sparse_csr_tensor(
-            _alias(array.indptr),
-            _alias(array.indices),
-            _alias(array.data),
-            size=array.shape,
-            device="cpu",
-            check_invariants=False,
-        ).to(device)
-    return _alias(array).to(device)
-
-
-def outgoing(result: Tensor, is_tensor: bool) -> Any:
-    """Return a result in the container of the features that it belongs to."""
-    return result if is_tensor else as_numpy(result)
-
-
-class _WritableAlias:
-    """A read-only array under the array interface of a writable one.
-
-    Memory maps, which joblib makes for its workers, are read-only; torch takes their memory
-    without a warning only if it believes that it might write there.
-    """
-
-    def __init__(self, array: np.ndarray) -> None:
-        interface = array.__array_interface__
-        self.array = array
-        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
-
-
-def _alias(array: np.ndarray) -> Tensor:
-    """Share an array's memory with a tensor."""
-    if any(stride < 0 or stride % array.itemsize for stride in array.strides):
-        array = array.copy()
-    if not array.flags.writeable:
-        array = np.asarray(_WritableAlias(array))
-    return torch.from_numpy(array)
 
 
 def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor:

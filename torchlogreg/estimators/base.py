@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import TrainingSet
-from torchlogreg.data.validation import check_training_data, outgoing
+from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators import training
 from torchlogreg.estimators.prediction import LogisticClassifierMixin
 from torchlogreg.estimators.solvers import Solver, resolve

@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import Tensor
 
+from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.data.validation import TrainingData, check_training_data, outgoing
+from torchlogreg.data.validation import TrainingData, check_training_data
 from torchlogreg.estimators import training
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.solvers import SOLVERS

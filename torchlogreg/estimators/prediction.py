@@ -13,13 +13,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from torchlogreg.data.validation import (
-    as_numpy,
-    as_tensor,
-    check_features,
-    feature_blocks,
-    outgoing,
-)
+from torchlogreg.data.containers import as_numpy, as_tensor, outgoing
+from torchlogreg.data.validation import check_features, feature_blocks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import LogisticModule, module_class
 from torchlogreg.problem.products import full_precision, logits

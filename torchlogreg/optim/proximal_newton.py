@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
-from torchlogreg.curvature.working import DenseWorking, WorkingHessian
+from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
@@ -26,7 +26,7 @@ MOVED_ENTRIES = 2**21
 """Most entries of all stored steps of a problem."""
 
 MISSING = 0.1
-"""Part of the coefficients that an estimate of the Hessian may know the diagonal of only."""
+"""Part of the coefficients that may be new to an estimate of the Hessian."""
 
 FACTORISATIONS = 10.0
 """Multiplications p^3 for the systems that a model in p coefficients takes."""
@@ -94,6 +94,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     most_coupled : int
         Most coefficients for which the outputs are coupled in the estimate; with more it has a
         block for every output.
+    most_entries : int
+        Most entries of all blocks of an estimate. Coefficients that have no place in one are known
+        by their diagonal, and by the pairs.
     every : int
         Iterations after which rows are sampled again.
     seed : int
@@ -119,6 +122,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     rows_per_column: int = 8
     min_rows: int = 2000
     most_coupled: int = 4000
+    most_entries: int = 2**25
     every: int = 8
     seed: int = 0
 
@@ -207,12 +211,12 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             one, at = objective.take([b]), point.take([b])
             p = float(len(index))
             if objective.rows.n_rows * p**2 + FACTORISATIONS * p**3 <= self.most_work:
-                hessian: WorkingHessian = self._dense(one, at, index)
-            else:
-                if memory.blocks is None:
-                    memory = memory.evolved(blocks=(None,) * B)
-                hessian, memory = self._sampled(one, at, index, memory, b)
-            working.append(WorkingSet(hessian, index.unsqueeze(0)))
+                working.append(WorkingSet(self._dense(one, at, index), index.unsqueeze(0)))
+                continue
+            if memory.blocks is None:
+                memory = memory.evolved(blocks=(None,) * B)
+            estimated, memory = self._sampled(one, at, index, memory, b)
+            working.append(estimated)
         return memory.evolved(working=tuple(working))
 
     def _chosen(self, objective: Objective, point: Point) -> list[Tensor]:
@@ -242,25 +246,42 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         index: Tensor,
         memory: ProximalNewtonMemory,
         b: int,
-    ) -> tuple[WorkingHessian, ProximalNewtonMemory]:
+    ) -> tuple[WorkingSet, ProximalNewtonMemory]:
         """Estimate the Hessian of a single problem, the b-th, from sampled rows and pairs."""
-        _, R, D = point.coef.shape
-        of_outputs = [index[index // D == r] for r in range(R)]
         assert memory.blocks is not None
         blocks = memory.blocks[b]
-        is_old = blocks is not None and memory.n_iter - blocks.n_iter >= self.every
-        if blocks is None or is_old or blocks.n_missing(index) > MISSING * len(index):
-            seed = self.seed * 2**16 + memory.n_iter
-            generator = torch.Generator(point.coef.device).manual_seed(seed)
-            size = max(self.rows_per_column * max(map(len, of_outputs)), self.min_rows)
-            n_all = objective.rows.n_rows
-            places = [index] if len(index) <= self.most_coupled else of_outputs
-            n_rows = n_all if 2 * size >= n_all else size
-            blocks = WorkingBlocks.sampled(objective, point, places, generator, n_rows)
-            blocks = replace(blocks, n_iter=memory.n_iter)
-            others = memory.blocks
-            memory = memory.evolved(blocks=(*others[:b], blocks, *others[b + 1 :]))
+        if blocks is None or self._is_stale(blocks, index, memory.n_iter):
+            blocks = self._blocks(objective, point, index, memory.n_iter)
+            known = memory.blocks
+            memory = memory.evolved(blocks=(*known[:b], blocks, *known[b + 1 :]))
         moves = Moves.none(point.coef) if memory.moves is None else memory.moves.take([b])
-        ridge = objective.ridge[0].expand(R, D).flatten()
-        places = [index] if len(blocks.places) == 1 else of_outputs
-        return moves.on(blocks, ridge, places), memory
+        others = blocks.others(index)
+        places = torch.cat([*blocks.places, others]).unsqueeze(0)
+        return WorkingSet(moves.on(blocks, others), places), memory
+
+    def _is_stale(self, blocks: WorkingBlocks, index: Tensor, n_iter: int) -> bool:
+        """Whether rows are to be sampled again."""
+        is_old = n_iter - blocks.n_iter >= self.every
+        is_large = len(blocks.index) > max(self.growth * len(index), self.few)
+        return is_old or is_large or blocks.n_new(index) > MISSING * len(index)
+
+    def _blocks(
+        self, objective: Objective, point: Point, index: Tensor, n_iter: int
+    ) -> WorkingBlocks:
+        """Sample blocks for these coefficients."""
+        _, R, D = point.coef.shape
+        of_outputs = [index[index // D == r] for r in range(R)]
+        places = [index] if len(index) <= self.most_coupled else of_outputs
+        largest = int((self.most_entries / len(places)) ** 0.5)
+        n_columns = min(max(map(len, of_outputs)), largest)
+        size = max(self.rows_per_column * n_columns, self.min_rows)
+        n_all = objective.rows.n_rows
+        blocks = WorkingBlocks.sampled(
+            objective,
+            point,
+            places,
+            torch.Generator(point.coef.device).manual_seed(self.seed * 2**16 + n_iter),
+            n_all if 2 * size >= n_all else size,
+            largest=largest,
+        )
+        return replace(blocks, n_iter=n_iter)

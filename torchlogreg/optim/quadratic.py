@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.working import WorkingHessian
+from torchlogreg.curvature.working import SHIFT, WorkingHessian
 from torchlogreg.problem.batched import Batched
+from torchlogreg.problem.penalties import least_subgradient
 
 MOST_STEPS = 20
 """Most steps: a model need not be minimised to the end."""
@@ -22,8 +23,8 @@ SPLITTING_STEPS = 40
 ENTRANTS = 3
 """Times that entries which would enter with the wrong sign are sent back before a descent."""
 
-OVER_RELAXATION, SPLITTING_PENALTY = 1.6, 0.3
-"""Its parameters; the penalty is in units of the diagonal of H."""
+RELAXATION = 0.8
+"""How far it goes, in units of the way of both reflections."""
 
 FORCING = 0.1
 """Part of the distance from the condition of a minimum that may be left."""
@@ -119,9 +120,8 @@ class KinkedQuadratic(Batched):
 
     def _residual(self, step: Tensor, product: Tensor) -> Tensor:
         """Largest distance (B,) from the condition of a minimum, given H s."""
-        end, gradient = self.start + step, self.gradient + product
-        at_zero = torch.nn.functional.relu(gradient.abs() - self.kink)
-        return torch.where(end == 0, at_zero, (gradient + self.kink * end.sign()).abs()).amax(-1)
+        least = least_subgradient(self.gradient + product, self.start + step, self.kink)
+        return torch.linalg.vector_norm(least, torch.inf, -1)
 
     @property
     def _is_free(self) -> Tensor:
@@ -184,7 +184,11 @@ class KinkedQuadratic(Batched):
 
 
 class Splitting:
-    """The alternating direction method of multipliers, in the metric of the diagonal of H.
+    r"""The method of Douglas & Rachford, in the metric of the diagonal of H.
+
+    With the reflected resolvents :math:`R_q` of the quadratic and :math:`R_\mu` of the kinks, it
+    iterates :math:`v \gets (1 - \kappa) v + \kappa R_q R_\mu v`. The second resolvent draws v to
+    zero by the threshold.
 
     Parameters
     ----------
@@ -194,27 +198,32 @@ class Splitting:
         Where to begin.
     gradient : Tensor of shape (B, p)
         Gradient of the model there, without the kink.
+
+    References
+    ----------
+    .. [1] Eckstein & Bertsekas, On the Douglas-Rachford splitting method and the proximal point
+       algorithm for maximal monotone operators, Math. Programming 55 (1992), equation (GDR).
     """
 
     def __init__(self, model: KinkedQuadratic, step: Tensor, gradient: Tensor) -> None:
         self.model = model
-        weight = SPLITTING_PENALTY * model.hessian.diagonal
-        self.weight = torch.where(weight > torch.finfo(weight.dtype).tiny, weight, 1)
-        self.threshold = model.kink / self.weight
-        self._solve = model.hessian.plus(self.weight)
-        self._copy = model.start + step
-        self._dual = self._clipped(gradient / -self.weight)
+        root = model.hessian.root
+        unit = 1 / (SHIFT * root)
+        self.threshold = model.kink * unit
+        start = root * model.start
+        moved = start + unit * model.gradient
+        self._offset = 2 * start - moved - model.hessian.reflect(moved)
+        self._v = start + root * step + self._clipped(-unit * gradient)
 
     def run(self) -> Tensor:
         """Go on for some steps. Returns the step s (B, p) that it has come to."""
-        start, weight, copy, dual = self.model.start, self.weight, self._copy, self._dual
+        v = self._v
         for _ in range(SPLITTING_STEPS):
-            step = self._solve(weight * (copy - dual - start) - self.model.gradient)
-            mixed = OVER_RELAXATION * (start + step) + (1 - OVER_RELAXATION) * copy + dual
-            dual = self._clipped(mixed)
-            copy = mixed - dual
-        self._copy, self._dual = copy, dual
-        return copy - start
+            reflected = torch.sub(v, self._clipped(v), alpha=2)
+            v = torch.lerp(v, self.model.hessian.reflect(reflected).add_(self._offset), RELAXATION)
+        self._v = v
+        return (v - self._clipped(v)) / self.model.hessian.root - self.model.start
 
-    def _clipped(self, dual: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(dual, -self.threshold), self.threshold)
+    def _clipped(self, v: Tensor) -> Tensor:
+        """What the kinks take away."""
+        return torch.clamp(v, -self.threshold, self.threshold)

@@ -123,8 +123,11 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
 
     @cached_property
     def stopping(self) -> Stopping:
-        """The rule by which problems are judged."""
-        return Stopping(self.tol)
+        """The rule by which problems are judged.
+
+        The model promises half of the excess, or less, where pairs and sample know little.
+        """
+        return Stopping(self.tol, excess=0.005)
 
     def restored(
         self, stored: Mapping[str, Any], coef: Tensor, *, is_attended: bool = True

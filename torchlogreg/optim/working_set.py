@@ -22,7 +22,7 @@ class WorkingSet(Batched):
     """Hessian in these, penalty included."""
 
     index: Tensor | None = None
-    """Their places (B, p) in the flattened coefficients, rising; None for all of these."""
+    """Their places (B, p) in the flattened coefficients; None for all of these."""
 
     def minimise(self, objective: Objective, point: Point) -> tuple[Tensor, Tensor]:
         """Return the direction (B, R, D) to the model's minimiser, and its value there (B,)."""

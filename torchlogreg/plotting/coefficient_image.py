@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from torchlogreg.data.validation import as_numpy
+from torchlogreg.data.containers import as_numpy
 from torchlogreg.plotting.needs import classifier_of, pyplot
 
 

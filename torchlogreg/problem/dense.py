@@ -92,12 +92,14 @@ class DenseBlock(RowBlock):
             return super().design(rows, buffer)
         return self._columns.index_select(1, rows)
 
-    def some_columns(self, index: Tensor, entries_per_row: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield some rows, and what they have in some columns (m, n of these)."""
-        is_all = len(index) == self.n_columns
-        for rows in self.chunks(max(entries_per_row, self.n_columns)):
-            columns = self.design(rows)
-            yield rows, columns if is_all else columns.index_select(0, index)
+    def some_columns(
+        self, index: Tensor, entries_per_row: int, rows: Tensor | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield what all rows, or some, have in some columns (m, n of these)."""
+        is_all, n_rows = len(index) == self.n_columns, None if rows is None else len(rows)
+        for part in self.chunks(max(entries_per_row, self.n_columns), n_rows=n_rows):
+            columns = self.design(part if rows is None else rows[part])
+            yield part, columns if is_all else columns.index_select(0, index)
 
     @cached_property
     def _columns(self) -> Tensor:

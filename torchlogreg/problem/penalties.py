@@ -84,13 +84,9 @@ class Penalty(Batched):
     def least_subgradient(self, gradient: Tensor, coef: Tensor) -> Tensor:
         r"""Smallest subgradient (B, R, D) of the objective: its negative is the steepest descent.
 
-        ``gradient`` is that of loss and ridge part. At 0 the absolute value can take away up to
-        :math:`\mu` of it.
+        ``gradient`` is that of loss and ridge part.
         """
-        if self.l1 is None:
-            return gradient
-        left = torch.nn.functional.relu(gradient.abs() - self.l1) * gradient.sign()
-        return torch.where(coef == 0, left, torch.addcmul(gradient, self.l1, coef.sign()))
+        return gradient if self.l1 is None else least_subgradient(gradient, coef, self.l1)
 
     def fix_gauge(self, coef: Tensor) -> Tensor:
         """Of all coefficients with the same probabilities, those with the lowest ridge penalty.
@@ -119,6 +115,16 @@ class Penalty(Batched):
         lowest = -(self.l1 * (2 * n_passed - R) / self.l2 + total) / R
         shift = torch.where(n_passed < R, torch.minimum(lowest, following), lowest)
         return torch.where(self.l1 == 0, coef - coef.mean(-2, keepdim=True), coef + shift)
+
+
+def least_subgradient(gradient: Tensor, coef: Tensor, kink: Tensor) -> Tensor:
+    r"""Smallest subgradient of a smooth function plus :math:`\mu \lVert W \rVert_1`.
+
+    Its gradient is given. At 0 the absolute value can take away up to :math:`\mu`, the ``kink``, of
+    it. All have one shape, or can be brought to it.
+    """
+    left = gradient - torch.clamp(gradient, -kink, kink)
+    return torch.where(coef == 0, left, torch.addcmul(gradient, kink, coef.sign()))
 
 
 def make_penalty(

@@ -164,11 +164,14 @@ class RowBlock(Batched, ABC):
         return columns
 
     @abstractmethod
-    def some_columns(self, index: Tensor, entries_per_row: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield some rows, and what they have in some columns (m, n of these), dense.
+    def some_columns(
+        self, index: Tensor, entries_per_row: int, rows: Tensor | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield what all rows, or some, have in some columns (m, n of these), dense.
 
-        The index is that of coefficients: the last one may be the intercept's. Rows are taken so
-        that a temporary matrix with so many entries per row is not too large.
+        With it comes which of the rows these are, by their places in ``rows``. The index of columns
+        is that of coefficients: the last one may be the intercept's. Rows are taken so that a
+        temporary matrix with so many entries per row is not too large.
         """
 
     def _columns_in(self, buffer: Tensor, n_rows: int, *, is_turned: bool = False) -> Tensor:
@@ -178,9 +181,12 @@ class RowBlock(Batched, ABC):
             return some.view(self.n_columns, n_rows)
         return some.view(n_rows, self.n_columns).T
 
-    def chunks(self, entries_per_row: int, most_entries: int | None = None) -> Iterator[slice]:
-        """Split the rows so that a temporary matrix made from them is not too large."""
-        return chunks(self.n_rows, entries_per_row, most_entries or self.chunk_entries)
+    def chunks(
+        self, entries_per_row: int, most_entries: int | None = None, n_rows: int | None = None
+    ) -> Iterator[slice]:
+        """Split all rows, or so many, so that a temporary matrix of them is not too large."""
+        n_rows = self.n_rows if n_rows is None else n_rows
+        return chunks(n_rows, entries_per_row, most_entries or self.chunk_entries)
 
     def _predictor(self, coef: Tensor) -> Tensor:
         """Linear predictor (B, R, n) from X as it is."""

@@ -46,8 +46,10 @@ class SparseBlock(RowBlock):
         """Residual times the columns: (B, R, n) to (B, R, D)."""
         return self._gradient(multiply_sparse(self._transpose, residual.flatten(0, 1)), residual)
 
-    def some_columns(self, index: Tensor, entries_per_row: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield some rows, and what they have in some columns (m, n of these), dense.
+    def some_columns(
+        self, index: Tensor, entries_per_row: int, rows: Tensor | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield what all rows, or some, have in some columns (m, n of these), dense.
 
         The columns are picked from the transpose: all others cost nothing.
         """
@@ -58,15 +60,16 @@ class SparseBlock(RowBlock):
         if len(picked):
             with torch.inference_mode(False):  # in which torch cannot transpose a sparse matrix
                 X = select_rows(self._transpose, picked).t().to_sparse_csr()
-        for rows in self.chunks(max(entries_per_row, len(index))):
-            columns = self.weight.new_empty(0, rows.stop - rows.start)
+        n_rows = None if rows is None else len(rows)
+        for part in self.chunks(max(entries_per_row, len(index)), n_rows=n_rows):
+            columns = self.weight.new_empty(0, part.stop - part.start)
             if X is not None:
-                columns = select_rows(X, rows).to_dense().T
+                columns = select_rows(X, part if rows is None else rows[part]).to_dense().T
             if centre is not None:
                 columns = columns - centre.to(columns.dtype).unsqueeze(-1)
             if has_intercept:
                 columns = torch.cat([columns, columns.new_ones(1, columns.shape[1])])
-            yield rows, columns
+            yield part, columns
 
     def squares(self, weight: Tensor) -> Tensor:
         r"""Weights (R, n) times the squares of the columns, shape (R, D).
