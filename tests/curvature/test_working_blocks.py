@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
-from torchlogreg.curvature.chosen import bend_gauge_
+from torchlogreg.curvature.chosen import add_floor_
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 
 CASES = [Problem(2, 1), Problem(3, 1), Problem(3, 1, sparse=True), Problem(4, 1, block_size=7)]
@@ -26,53 +26,35 @@ def of_outputs(point):
     return [torch.arange(r * D, (r + 1) * D) for r in range(R)]
 
 
-def sampled(objective, point, places, n_rows=10**6, largest=10**6):
-    return WorkingBlocks.sampled(objective, point, places, generator(), n_rows, largest=largest)
+def sampled(objective, point, places, n_rows=10**6, largest=10**6, floor=0.0):
+    return WorkingBlocks.sampled(
+        objective, point, places, generator(), n_rows, largest=largest, floor=floor
+    )
 
 
-def hessian(objective, point, index=None):
-    """Hessian in some coefficients, bent along the gauge as blocks are."""
-    matrix = unbent(objective, point)
-    _, R, D = point.coef.shape
-    index = torch.arange(R * D) if index is None else index
-    matrix = matrix[index][:, index]
-    if objective.family.outputs_compete:
-        bend_gauge_(matrix, index % D, R)
-    return matrix
-
-
-def unbent(objective, point):
-    matrix = objective.hessian(point)[0]
-    matrix.diagonal().add_(objective.ridge[0].expand(point.coef.shape[1:]).flatten())
-    return matrix
+def hessian(objective, point, floor=0.0):
+    """Hessian, penalty included, with a floor under the curvature of the rows."""
+    matrix = objective.hessian(point)
+    add_floor_(matrix, objective, [floor])
+    matrix[0].diagonal().add_(objective.ridge[0].expand(point.coef.shape[1:]).flatten())
+    return matrix[0]
 
 
 @over_problems
-def test_from_all_rows_one_block_is_the_hessian(problem):
-    objective, point = at(problem)
-    index = torch.arange(point.coef.numel())[::2]
-    blocks = sampled(objective, point, [index])
-    expected = hessian(objective, point, index)
-    assert_close(blocks.matrices[0].matrix[0], expected, rtol=1e-6, atol=1e-9)
-
-
-@over_problems
-def test_from_all_rows_blocks_of_outputs_are_those_of_the_hessian(problem):
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_from_all_rows_blocks_are_those_of_the_hessian(problem, floor):
     objective, point = at(problem)
     places = [index[1:] for index in of_outputs(point)]
-    blocks = sampled(objective, point, places)
-    # A single output is all that there is; otherwise blocks of outputs have no gauge.
-    whole = unbent(objective, point)
+    blocks = sampled(objective, point, places, floor=floor)
+    whole = hessian(objective, point, floor)
     for index, block in zip(places, blocks.matrices, strict=True):
         assert_close(block.matrix[0], whole[index][:, index], rtol=1e-6, atol=1e-9)
     assert_close(blocks.diagonal, whole.diagonal(), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("is_coupled", [True, False])
-def test_a_sample_estimates_the_same(is_coupled):
+def test_a_sample_estimates_the_same():
     objective, point = at(Problem(3, 1, n_rows=5_000))
-    places = [torch.arange(point.coef.numel())] if is_coupled else of_outputs(point)
-    both = (sampled(objective, point, places, n_rows) for n_rows in (10**6, 1_000))
+    both = (sampled(objective, point, of_outputs(point), n_rows) for n_rows in (10**6, 1_000))
     for one, other in zip(*(blocks.matrices for blocks in both), strict=True):
         assert_close(other.diagonal, one.diagonal)
         error = torch.linalg.matrix_norm(one.matrix - other.matrix)
@@ -82,8 +64,9 @@ def test_a_sample_estimates_the_same(is_coupled):
 @over_problems
 def test_coefficients_outside_the_blocks_are_known_by_their_diagonal(problem):
     objective, point = at(problem)
+    places = of_outputs(point)
     known = torch.tensor([0, 2, 3])
-    blocks = sampled(objective, point, [known])
+    blocks = sampled(objective, point, [known, *(index[:0] for index in places[1:])])
     assert blocks.others(torch.tensor([1, 2, 3])).tolist() == [1]
     assert blocks.n_new(torch.tensor([1, 2, 3])) == 1
     full = torch.diag(blocks.diagonal)
@@ -97,7 +80,7 @@ def test_a_block_that_would_be_too_large_keeps_the_largest_diagonal(problem):
     objective, point = at(problem)
     places = of_outputs(point)
     blocks = sampled(objective, point, places, largest=3)
-    whole = unbent(objective, point)
+    whole = hessian(objective, point)
     for index, kept in zip(places, blocks.places, strict=True):
         assert len(kept) == 3
         dropped = index[~torch.isin(index, kept)]
@@ -108,10 +91,9 @@ def test_a_block_that_would_be_too_large_keeps_the_largest_diagonal(problem):
 
 
 @over_problems
-@pytest.mark.parametrize("is_coupled", [True, False])
-def test_moves_are_what_the_hessian_makes_of_the_steps(problem, is_coupled):
+def test_moves_are_what_the_hessian_makes_of_the_steps(problem):
     objective, point = at(problem)
-    places = [torch.arange(point.coef.numel())] if is_coupled else of_outputs(point)
+    places = of_outputs(point)
     blocks = sampled(objective, point, [index[:-1] for index in places])
     matrix, moves = hessian(objective, point), Moves.none(point.coef)
     for seed in range(5):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from torchlogreg.curvature.row_sample import second_moments
 from torchlogreg.curvature.symmetric import add_lower_, mirror_lower_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
@@ -16,7 +18,9 @@ GAUGE = 1e-4
 """Curvature that models have along the gauge, in units of the mean of the diagonal."""
 
 
-def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
+def chosen_hessian(
+    objective: Objective, point: Point, index: Tensor, *, floor: float = 0.0
+) -> Tensor:
     r"""Hessian of the loss in some coefficients, shape (p, p).
 
     Parameters
@@ -27,6 +31,8 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
         Where.
     index : Tensor of shape (p,)
         Rising index of the coefficients (1, R, D), flattened.
+    floor : float, default=0.0
+        What is added to the curvature of every row for every output, in units of its weight.
 
     Notes
     -----
@@ -48,7 +54,8 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
         for rows, columns in block.some_columns(used, len(index)):
             for r, (start, stop) in enumerate(pairwise(bounds)):
                 some = columns[place[start:stop]]
-                half = some * curvature[r, rows].sqrt()
+                own_curvature = torch.add(curvature[r, rows], block.weight[0, rows], alpha=floor)
+                half = some * own_curvature.sqrt()
                 add_lower_(own[start:stop, start:stop], half)
             if joint is not None:
                 scaled = curvature[:, rows] * root[:, rows]
@@ -59,6 +66,16 @@ def chosen_hessian(objective: Objective, point: Point, index: Tensor) -> Tensor:
     for square in joint:
         own -= square
     return mirror_lower_(own)
+
+
+def add_floor_(matrices: Tensor, objective: Objective, floors: Sequence[float]) -> None:
+    """Add a floor of each problem to the curvature of rows, in Hessians (B, P, P)."""
+    weight = objective.rows.weight.expand(len(matrices), -1)
+    for matrix, one, floor in zip(matrices, weight, floors, strict=True):
+        if floor > 0:
+            moments, D = second_moments(objective.rows, None, floor * one), objective.rows.n_columns
+            for start in range(0, len(matrix), D):
+                matrix[start : start + D, start : start + D] += moments
 
 
 def bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:

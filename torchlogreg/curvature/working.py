@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ SHIFT = 0.3
 
 class WorkingHessian(ABC):
     """A symmetric positive semi-definite matrix H (p, p) for each of B problems."""
+
+    most_steps: ClassVar[int]
+    """Most steps towards the minimiser of a model with it: it need not be found to the end."""
 
     @property
     @abstractmethod
@@ -54,6 +58,8 @@ class WorkingHessian(ABC):
 @dataclass(frozen=True, eq=False)
 class DenseWorking(Batched, WorkingHessian):
     """One matrix for each problem."""
+
+    most_steps: ClassVar[int] = 20
 
     matrix: Tensor
     """Shape (B, p, p)."""
@@ -107,6 +113,8 @@ class BlockWorking(WorkingHessian):
     .. [1] Byrd, Nocedal & Schnabel, Representations of quasi-Newton matrices and their use in
        limited memory methods, Math. Programming 63 (1994), Theorem 2.3.
     """
+
+    most_steps: ClassVar[int] = 3
 
     blocks: Sequence[DenseWorking]
     """Of the first coefficients, with one matrix each. What has been computed of a block stays

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
 from torchlogreg.curvature.row_sample import draw, moments_of
 from torchlogreg.curvature.symmetric import set_diagonal_
 from torchlogreg.curvature.working import BlockWorking, DenseWorking
@@ -26,7 +25,7 @@ classes compete, it is that along the direction in which one gains what the othe
 class WorkingBlocks:
     """Blocks of the Hessian in some coefficients, penalty included; in the others it is diagonal.
 
-    There is one block, with all outputs, or one for every output. For a single problem.
+    There is one for every output. For a single problem.
     """
 
     diagonal: Tensor
@@ -41,6 +40,9 @@ class WorkingBlocks:
     matrices: list[DenseWorking]
     """The blocks, as batches of one."""
 
+    floor: float = 0.0
+    """What was added to the curvature of the rows, in units of their weights."""
+
     n_iter: int = 0
     """Iteration in which they were sampled."""
 
@@ -54,6 +56,7 @@ class WorkingBlocks:
         n_rows: int,
         *,
         largest: int,
+        floor: float = 0.0,
     ) -> Self:
         """Estimate the blocks at a point.
 
@@ -64,15 +67,20 @@ class WorkingBlocks:
         point : Point
             Where.
         places : list of Tensor
-            Rising index of the coefficients asked for: of all outputs, or of each output.
+            Rising index of the coefficients asked for, of each output.
         generator : torch.Generator
             Draws the rows.
         n_rows : int
             Rows that a block is estimated from, at most and on average.
         largest : int
             Most coefficients of a block: those with most curvature. The others are diagonal.
+        floor : float, default=0.0
+            What is added to the curvature of every row for every output, in units of its weight.
         """
-        row_curvature = objective.row_curvature(point)
+        row_curvature = [
+            torch.add(part, block.wide_weight, alpha=floor)
+            for part, block in zip(objective.row_curvature(point), objective.rows, strict=True)
+        ]
         (squares,) = objective.rows.sum(
             lambda block, part: (block.squares(part.flatten(0, 1)),), row_curvature
         )
@@ -80,26 +88,17 @@ class WorkingBlocks:
         diagonal = loss_diagonal + objective.ridge[0].expand_as(squares).flatten()
         index = torch.cat(places)
         places = [_largest(chosen, loss_diagonal, largest) for chosen in places]
-        is_coupled = len(places) == 1
-        curvature = joined(row_curvature)[0]
-        if is_coupled:
-            curvature, squares = curvature.sum(0, keepdim=True), squares.sum(0, keepdim=True)
-        n_free = max(point.coef.shape[1] - 1, 1) if is_coupled else 1
-        scale = torch.where(squares > 0, 1 / (squares + n_free * objective.ridge[0]), 0)
+        curvature, (_, D) = joined(row_curvature)[0], squares.shape
+        scale = torch.where(squares > 0, 1 / (squares + objective.ridge[0]), 0)
         scores = joined([block.square_norms(scale) for block in objective.rows]).mul_(curvature)
         matrices = []
         for chosen, weight, score in zip(places, curvature, scores, strict=True):
             rows = draw(weight, score, n_rows, generator)
-            if is_coupled:
-                matrix = _coupled(objective, point, chosen, weight, rows)
-            else:
-                matrix = moments_of(objective.rows, *rows, chosen % squares.shape[1])
+            matrix = moments_of(objective.rows, *rows, chosen % D)
             set_diagonal_(matrix, loss_diagonal[chosen])
             matrix.diagonal().copy_(diagonal[chosen])
-            if is_coupled and objective.family.outputs_compete:
-                bend_gauge_(matrix, chosen % squares.shape[1], point.coef.shape[1])
             matrices.append(DenseWorking(matrix.unsqueeze(0)))
-        return cls(diagonal, index, places, matrices)
+        return cls(diagonal, index, places, matrices, floor)
 
     def multiply(self, v: Tensor) -> Tensor:
         """H v, for v (m, P)."""
@@ -176,38 +175,3 @@ def _largest(index: Tensor, diagonal: Tensor, most: int) -> Tensor:
     if len(index) <= most:
         return index
     return index[diagonal[index].topk(most).indices.sort().values]
-
-
-def _coupled(
-    objective: Objective,
-    point: Point,
-    chosen: Tensor,
-    weight: Tensor,
-    rows: tuple[Tensor | None, Tensor],
-) -> Tensor:
-    """Estimate the Hessian of the loss in coefficients of several outputs, from drawn rows."""
-    index, drawn = rows
-    if index is None:
-        return chosen_hessian(objective, point, chosen)
-    return chosen_hessian(*_sample(objective, point, index, drawn / weight[index]), chosen)
-
-
-def _sample(
-    objective: Objective, point: Point, index: Tensor, factor: Tensor
-) -> tuple[Objective, Point]:
-    """Take some rows, with their weights times a factor, of an objective and a point."""
-    rows = objective.rows
-    places = rows.locate(index)
-    factors = factor.split([len(place) for place in places])
-    blocks = tuple(
-        block.evolved(weight=block.weight * part)
-        for block, part in zip(rows.take_rows(index), factors, strict=True)
-    )
-    residual = [
-        whole[..., place] * part
-        for whole, place, part in zip(point.residual, places, factors, strict=True)
-    ]
-    return (
-        replace(objective, rows=replace(rows, blocks=blocks)),
-        point.evolved(residual=residual),
-    )

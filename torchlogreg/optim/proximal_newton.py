@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.chosen import bend_gauge_, chosen_hessian
+from torchlogreg.curvature.chosen import add_floor_, bend_gauge_, chosen_hessian
+from torchlogreg.curvature.diagonal import Diagonal
 from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
@@ -19,17 +20,21 @@ from torchlogreg.optim.working_set import WorkingSet, kinks, minimiser
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
-NEGLIGIBLE = 0.01
-"""Violation of the condition of a minimum that a model may overlook, in units of ``tol``."""
-
 MOVED_ENTRIES = 2**21
 """Most entries of all stored steps of a problem."""
+
+LOOK_BACK = 10
+"""Iterations whose decrease is looked at."""
 
 MISSING = 0.1
 """Part of the coefficients that may be new to an estimate of the Hessian."""
 
-FACTORISATIONS = 10.0
-"""Multiplications p^3 for the systems that a model in p coefficients takes."""
+FLOOR, LEAST_FLOOR, MOST_FLOOR = 0.03, 1e-4, 0.25
+"""What is added first to the curvature of rows, the least before that is nothing, and the most: the
+curvature itself is 0.25 at most."""
+
+SHORT, LONG, FACTOR = 0.5, 0.9, 4.0
+"""Steps after which it is raised or lowered, and by which factor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,15 @@ class ProximalNewtonMemory(Memory):
     moves: Moves | None = None
     """The last moves, from when on they are needed."""
 
+    values: Tensor | None = None
+    """Objectives of the last iterations, the oldest first, (B, m), where there are moves."""
+
+    tried: Tensor | None = None
+    """The last direction."""
+
+    floor: Tensor | None = None
+    """What is added to the curvature of each problem's rows, in units of their weights, (B,)."""
+
     n_iter: int = 0
     """Iterations on the present stage."""
 
@@ -71,6 +85,10 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     others those that violate the condition of a minimum most. The condition is looked at for all
     coefficients in every iteration.
 
+    Rows that the model is sure of have hardly any curvature, and a step that the model takes for
+    granted may be far too long for them. After a short step a floor is therefore added to the
+    curvature of all rows; it is lowered after steps of full length.
+
     Where the Hessian in these would take too long, it is estimated from sampled rows; the pairs of
     L-BFGS on top of it correct the estimate.
 
@@ -79,21 +97,17 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     tol, lr, stages
         As in :class:`~torchlogreg.optim.algorithm.Algorithm`.
     few : int
-        Coefficients up to which all of them are in the model.
+        Coefficients up to which all of them are in the model, and that may enter it at once.
     growth : float
-        How many times as many coefficients as are not zero a model has at most.
+        How many times as many coefficients as are not zero a model has at most, next to ``few``.
     most_work : float
-        Multiplications for a Hessian in p coefficients, and for the systems that are solved with
-        it, from which on it takes too long.
+        Multiplications n p^2 for a Hessian in p coefficients beyond which it is estimated.
     history_size : int
         Number of stored pairs.
     rows_per_column : int
         Rows of a sample for every column of a block.
     min_rows : int
         Fewest rows in a sample, where there are as many.
-    most_coupled : int
-        Most coefficients for which the outputs are coupled in the estimate; with more it has a
-        block for every output.
     most_entries : int
         Most entries of all blocks of an estimate. Coefficients that have no place in one are known
         by their diagonal, and by the pairs.
@@ -116,14 +130,13 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     """Whatever the slope: it jumps where a coefficient becomes zero."""
 
     few: int = 300
-    growth: float = 2.0
-    most_work: float = 1e11
+    growth: float = 1.2
+    most_work: float = 5e10
     history_size: int = 20
-    rows_per_column: int = 8
-    min_rows: int = 2000
-    most_coupled: int = 4000
+    rows_per_column: int = 16
+    min_rows: int = 4000
     most_entries: int = 2**25
-    every: int = 8
+    every: int = 16
     seed: int = 0
 
     @cached_property
@@ -144,29 +157,35 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     ) -> tuple[Tensor, ProximalNewtonMemory]:
         """Minimise the model, unless the last Hessian was found to serve once more."""
         if memory.known_at is point and memory.known is not None:
-            return memory.known, memory
+            return memory.known, memory.evolved(tried=memory.known)
         memory = self._built(objective, point, memory.evolved(known_at=None, known=None))
         assert memory.working is not None
         direction, _ = minimiser(objective, point, memory.working)
-        return direction, memory
+        return direction, memory.evolved(tried=direction)
 
     def gap(
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
     ) -> tuple[Tensor, ProximalNewtonMemory]:
-        """Decrease that the model with the last Hessian promises."""
+        """Decrease that the model with the last Hessian promises.
+
+        One that is estimated may promise far too little: the decrease of the last iterations is
+        then the least that is left.
+        """
         if memory.working is None:  # at a start that may be good enough
             memory = self._built(objective, point, memory)
         assert memory.working is not None
         direction, lowest = minimiser(objective, point, memory.working)
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
-        return torch.where(
-            self._misses_some(objective, point, memory), torch.inf, 0 - lowest
-        ), memory
+        gap = self._promised_outside(objective, point, memory) - lowest
+        if memory.values is not None:
+            gap = torch.maximum(gap, memory.values[:, 0] - memory.values[:, -1])
+        return gap, memory
 
     def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Store the move, if there are models that need it."""
-        memory = memory.evolved(n_iter=memory.n_iter + 1)
+        floor = _adapted(memory.floor, new.coef - old.coef, memory.tried)
+        memory = memory.evolved(n_iter=memory.n_iter + 1, floor=floor)
         if memory.blocks is None:
             return memory
         moves = memory.moves
@@ -174,31 +193,50 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             moves = Moves.none(old.coef)
         step, change = new.coef - old.coef, new.grad - old.grad
         most = min(self.history_size, max(MOVED_ENTRIES // old.coef[0].numel(), 1))
-        return memory.evolved(moves=moves.add(step, change, most))
+        values = [torch.as_tensor(p.value, dtype=torch.float64)[:, None] for p in (old, new)]
+        if memory.values is not None:
+            values = [memory.values, values[1]]
+        return memory.evolved(
+            moves=moves.add(step, change, most), values=torch.cat(values, dim=1)[:, -LOOK_BACK:]
+        )
 
     def forget(self, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Forget everything."""
         return ProximalNewtonMemory()
 
-    def _misses_some(
-        self, objective: Objective, point: Point, memory: ProximalNewtonMemory
+    @staticmethod
+    def _promised_outside(
+        objective: Objective, point: Point, memory: ProximalNewtonMemory
     ) -> Tensor:
-        """Whether coefficients outside the model violate the condition of a minimum, (B,)."""
-        excess = objective.ascent(point).abs().flatten(1)
+        """Decrease (B,) that coefficients outside the model promise, each on its own."""
         working = memory.working
-        for b, one in enumerate(working if isinstance(working, tuple) else ()):
+        if not isinstance(working, tuple):
+            return torch.zeros_like(point.coef[:, 0, 0])
+        excess = objective.ascent(point).flatten(1).clone()
+        for b, one in enumerate(working):
             assert one.index is not None
             excess[b, one.index[0]] = 0
-        is_missed = excess.amax(1) > NEGLIGIBLE * self.tol
-        return is_missed if isinstance(working, tuple) else torch.zeros_like(is_missed)
+        if not excess.any():
+            return torch.zeros_like(excess[:, 0])
+        known = [None] * len(working) if memory.blocks is None else memory.blocks
+        diagonals = [
+            Diagonal.at(objective.take([b]), point.take([b])).diagonal.flatten()
+            if blocks is None
+            else blocks.diagonal
+            for b, blocks in enumerate(known)
+        ]
+        promised = 0.5 * excess.square() / torch.stack(diagonals)
+        return torch.where(excess == 0, 0, promised).sum(1)
 
     def _built(
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
     ) -> ProximalNewtonMemory:
         """Choose the coefficients of the model, and form or estimate the Hessian in them."""
         B, R, D = point.coef.shape
+        floors = [0.0] * B if memory.floor is None else memory.floor.tolist()
         if self.few >= R * D:
             matrix = objective.hessian(point)
+            add_floor_(matrix, objective, floors)
             diagonal = matrix.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
             diagonal += objective.ridge
             if objective.family.outputs_compete:
@@ -209,13 +247,14 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         working = []
         for b, index in enumerate(self._chosen(objective, point)):
             one, at = objective.take([b]), point.take([b])
-            p = float(len(index))
-            if objective.rows.n_rows * p**2 + FACTORISATIONS * p**3 <= self.most_work:
-                working.append(WorkingSet(self._dense(one, at, index), index.unsqueeze(0)))
+            if float(objective.rows.n_rows) * len(index) ** 2 <= self.most_work:
+                working.append(
+                    WorkingSet(self._dense(one, at, index, floors[b]), index.unsqueeze(0))
+                )
                 continue
             if memory.blocks is None:
                 memory = memory.evolved(blocks=(None,) * B)
-            estimated, memory = self._sampled(one, at, index, memory, b)
+            estimated, memory = self._sampled(one, at, index, memory, b, floors[b])
             working.append(estimated)
         return memory.evolved(working=tuple(working))
 
@@ -225,15 +264,18 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         is_sure = (point.coef != 0) | (kinks(objective, point.coef) == 0)
         # Those that are sure to be in it come first, then those with the largest violation.
         excess = torch.where(is_sure, torch.inf, excess).flatten(1)
-        most = torch.clamp((self.growth * is_sure.flatten(1).sum(1)).long(), min=self.few)
+        most = (self.few + self.growth * is_sure.flatten(1).sum(1)).long()
         sizes = torch.minimum(most, (excess > 0).sum(1)).clamp(min=1).tolist()
         chosen = excess.topk(max(sizes), dim=1).indices
         return [chosen[b, :size].sort().values for b, size in enumerate(sizes)]
 
     @staticmethod
-    def _dense(objective: Objective, point: Point, index: Tensor) -> DenseWorking:
+    def _dense(objective: Objective, point: Point, index: Tensor, floor: float) -> DenseWorking:
         """Form the Hessian of a single problem."""
-        matrix, column = chosen_hessian(objective, point, index), index % point.coef.shape[2]
+        matrix, column = (
+            chosen_hessian(objective, point, index, floor=floor),
+            index % point.coef.shape[2],
+        )
         matrix.diagonal().add_(objective.ridge[0, 0, column])
         if objective.family.outputs_compete:
             bend_gauge_(matrix, column, point.coef.shape[1])
@@ -246,12 +288,14 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         index: Tensor,
         memory: ProximalNewtonMemory,
         b: int,
+        floor: float,
     ) -> tuple[WorkingSet, ProximalNewtonMemory]:
         """Estimate the Hessian of a single problem, the b-th, from sampled rows and pairs."""
         assert memory.blocks is not None
         blocks = memory.blocks[b]
-        if blocks is None or self._is_stale(blocks, index, memory.n_iter):
-            blocks = self._blocks(objective, point, index, memory.n_iter)
+        is_low = blocks is not None and blocks.floor < floor
+        if blocks is None or is_low or self._is_stale(blocks, index, memory.n_iter):
+            blocks = self._blocks(objective, point, index, memory.n_iter, floor)
             known = memory.blocks
             memory = memory.evolved(blocks=(*known[:b], blocks, *known[b + 1 :]))
         moves = Moves.none(point.coef) if memory.moves is None else memory.moves.take([b])
@@ -266,22 +310,35 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         return is_old or is_large or blocks.n_new(index) > MISSING * len(index)
 
     def _blocks(
-        self, objective: Objective, point: Point, index: Tensor, n_iter: int
+        self, objective: Objective, point: Point, index: Tensor, n_iter: int, floor: float
     ) -> WorkingBlocks:
         """Sample blocks for these coefficients."""
         _, R, D = point.coef.shape
         of_outputs = [index[index // D == r] for r in range(R)]
-        places = [index] if len(index) <= self.most_coupled else of_outputs
-        largest = int((self.most_entries / len(places)) ** 0.5)
+        largest = int((self.most_entries / R) ** 0.5)
         n_columns = min(max(map(len, of_outputs)), largest)
         size = max(self.rows_per_column * n_columns, self.min_rows)
         n_all = objective.rows.n_rows
         blocks = WorkingBlocks.sampled(
             objective,
             point,
-            places,
+            of_outputs,
             torch.Generator(point.coef.device).manual_seed(self.seed * 2**16 + n_iter),
             n_all if 2 * size >= n_all else size,
             largest=largest,
+            floor=floor,
         )
         return replace(blocks, n_iter=n_iter)
+
+
+def _adapted(floor: Tensor | None, step: Tensor, direction: Tensor | None) -> Tensor:
+    """Raise the floor of problems whose step was short, and lower that of those with a long one."""
+    if floor is None:
+        floor = step.new_zeros(len(step))
+    if direction is None:
+        return floor
+    done, tried = (torch.linalg.vector_norm(part, dim=(1, 2)) for part in (step, direction))
+    raised = (FACTOR * floor).clamp(FLOOR, MOST_FLOOR)
+    lowered = torch.where(floor > LEAST_FLOOR, floor / FACTOR, 0)
+    floor = torch.where(done < SHORT * tried, raised, floor)
+    return torch.where(done > LONG * tried, lowered, floor)

@@ -11,8 +11,9 @@ from torchlogreg.curvature.working import SHIFT, WorkingHessian
 from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.penalties import least_subgradient
 
-MOST_STEPS = 20
-"""Most steps: a model need not be minimised to the end."""
+NEAR = 0.02
+"""Part of the signs in which a face may differ from the present one. (Of 200 faces further away, of
+models of Iris, wine, breast cancer and digits, two had the signs of their minimiser.)"""
 
 SPLITTINGS = 3
 """Times that the splitting method may help."""
@@ -65,15 +66,17 @@ class KinkedQuadratic(Batched):
     def value(self, step: Tensor, product: Tensor) -> Tensor:
         """Return q(s) (B,), given H s."""
         smooth = (self.gradient + 0.5 * product) * step
-        kink = self.kink * ((self.start + step).abs() - self.start.abs())
-        return (smooth + kink).sum(-1)
+        end, sign = self.start + step, self.start.sign()
+        # The difference of large numbers that keep their sign would be rounded to nothing.
+        grown = torch.where(end * sign > 0, sign * step, end.abs() - self.start.abs())
+        return torch.addcmul(smooth, self.kink, grown).sum(-1)
 
     def minimise(self) -> tuple[Tensor, Tensor]:
         """Return a step s (B, p) near the minimiser, and q there (B,).
 
-        A step goes to the minimiser over the face that the last gradient suggests, cut off where it
-        has the wrong sign. Where q would not decrease, the splitting method leads closer, some
-        times; a descent is what always helps.
+        A step goes to the minimiser over the face that the last gradient suggests, if that is near,
+        cut off where it has the wrong sign. Where q would not decrease, the splitting method leads
+        closer, some times; a descent is what always helps.
         """
         diagonal = self.hessian.diagonal
         scale = torch.where(diagonal > 0, 1 / diagonal, 0)
@@ -82,15 +85,17 @@ class KinkedQuadratic(Batched):
         violation = self._residual(step, product)
         part = (violation / self.kink.amax(-1)).clamp(max=FORCING)
         goal = torch.where(violation > 0, violation * part, 0)
-        for _ in range(MOST_STEPS):
+        for _ in range(self.hessian.most_steps):
             gradient = self.gradient + product
             # Where w + s would go if H were its diagonal, before it is drawn to 0.
             moved = self.start + step - scale * gradient
             face = ((scale > 0) & (moved.abs() > scale * self.kink)) | self._is_free
             sign = torch.where(face, moved.sign() * ~self._is_free, 0)
-            end = self._on_face(face, sign)
-            end = torch.where((self.start + end) * sign < 0, -self.start, end)
-            state = self._lower(end, step, product, lowest)
+            state = step, product, lowest
+            if self._is_near(sign, step):
+                end = self._on_face(face, sign)
+                end = torch.where((self.start + end) * sign < 0, -self.start, end)
+                state = self._lower(end, *state)
             if not (state[2] < lowest).all():
                 n_failed += 1
                 if n_failed <= SPLITTINGS:
@@ -104,6 +109,11 @@ class KinkedQuadratic(Batched):
             if (self._residual(step, product) <= goal).all():
                 break
         return step, lowest
+
+    def _is_near(self, sign: Tensor, step: Tensor) -> bool:
+        """Whether for some problem few entries of w + s have other signs than a face."""
+        is_other = (sign != (self.start + step).sign()) & ~self._is_free
+        return bool((is_other.sum(-1) <= NEAR * is_other.shape[-1]).any())
 
     def _lower(
         self, new: Tensor, step: Tensor, product: Tensor, lowest: Tensor

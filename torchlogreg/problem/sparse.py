@@ -53,7 +53,8 @@ class SparseBlock(RowBlock):
 
         The columns are picked from the transpose: all others cost nothing.
         """
-        has_intercept = bool(self.has_intercept and (index[-1] == self.n_columns - 1))
+        last = self.n_columns - 1
+        has_intercept = self.has_intercept and bool((index[-1:] == last).any())
         picked = index[: len(index) - has_intercept]
         centre = None if self.centre is None else self.centre.location[picked]
         X = None
