@@ -114,7 +114,7 @@ class BlockWorking(WorkingHessian):
        limited memory methods, Math. Programming 63 (1994), Theorem 2.3.
     """
 
-    most_steps: ClassVar[int] = 3
+    most_steps: ClassVar[int] = 4
 
     blocks: Sequence[DenseWorking]
     """Of the first coefficients, with one matrix each. What has been computed of a block stays

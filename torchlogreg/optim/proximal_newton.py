@@ -143,7 +143,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     def stopping(self) -> Stopping:
         """The rule by which problems are judged."""
         return Stopping(
-            self.tol, patience=30, stage_patience=3, stage_gain=0.9, stage_decrease=1e-4
+            self.tol, patience=30, stage_patience=6, stage_gain=0.9, stage_decrease=1e-4
         )
 
     def restored(
