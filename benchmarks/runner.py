@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from benchmarks.competitors import PEERS, ours
@@ -66,7 +67,8 @@ def run(dataset, data, C=1.0, contest=RIDGE):
     ``seconds`` is the median time of a fit over the turns, or that of the first fit if there were
     none; ``excess`` is what the objective has above ours, relative to it.
     """
-    _warm_up(contest, min(int(np.max(data.y_train)) + 1, 3))
+    n_classes = min(int(np.max(data.y_train)) + 1, 3)
+    _warm_up(contest, n_classes, is_sparse=sparse.issparse(data.X_train))
     records = [_first_fit(contest.ours, data, C, PATIENCE, contest)]
     limit, stopped = PATIENCE, set()
     for peer in contest.peers:
@@ -98,13 +100,14 @@ _warm = set()
 """Who has fitted once."""
 
 
-def _warm_up(contest, n_classes):
-    """Let every library load what it loads at its first fit: that is nobody's time."""
-    rng = np.random.default_rng(0)
-    data = Split(rng.normal(size=(200, 5)), np.arange(200) % n_classes, None, None)
+def _warm_up(contest, n_classes, *, is_sparse):
+    """Let every library load or compile what it does at its first fit: that is nobody's time."""
+    X = np.random.default_rng(0).normal(size=(200, 5))
+    data = Split(sparse.csr_matrix(X) if is_sparse else X, np.arange(200) % n_classes, None, None)
     for peer in [contest.ours, *contest.peers]:
-        if peer.name not in _warm:
-            _warm.add(peer.name)
+        kind = peer.function, peer.name, is_sparse, n_classes
+        if kind not in _warm:
+            _warm.add(kind)
             with contextlib.suppress(NotApplicableError), peer.threads():
                 timed_fits(peer.fit, data, 1.0)
 

@@ -15,4 +15,4 @@ def fit(X, y, C, **params):
     if y.max() > 1:
         raise NotApplicableError("two classes only")
     model = LogisticRegression(C=C, penalty="l1", **params).fit(X, y)
-    return model.coef_, model.intercept_, int(model.n_iter_)
+    return model.coef_, model.intercept_, int(getattr(model, "n_iter_", 0))
