@@ -50,14 +50,17 @@ def time_limit(seconds):
     NotApplicableError
         If the time is over.
     """
+    over = NotApplicableError(f"takes more than {seconds:.2g} s")
 
     def end(number, frame):
-        raise NotApplicableError(f"takes more than {seconds:.2g} s")
+        raise over
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except SystemError as error:  # what compiled Python makes of it
+        raise over from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

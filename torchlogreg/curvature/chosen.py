@@ -12,7 +12,8 @@ from torchlogreg.curvature.row_sample import second_moments
 from torchlogreg.curvature.symmetric import add_lower_, mirror_lower_
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
-from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.products import sparse_gram
+from torchlogreg.problem.row_block import RowBlock, select_rows
 
 GAUGE = 1e-4
 """Curvature that models have along the gauge, in units of the mean of the diagonal."""
@@ -48,24 +49,49 @@ def chosen_hessian(
 
     def part(block: RowBlock, residual: Tensor) -> tuple[Tensor, ...]:
         curvature = block.curvature(objective.family, residual)[0]
-        root = block.minus_inverse[0].neg().sqrt_()
+        own_root = torch.add(curvature, block.weight, alpha=floor).sqrt_()
+        joint_root = None
+        if objective.family.outputs_compete:
+            joint_root = curvature * block.minus_inverse[0].neg().sqrt_()
+        columns = block.sparse_columns(used)
+        if columns is not None:
+            return _sparse_parts(columns, place, output, bounds, own_root, joint_root)
         own = curvature.new_zeros(len(index), len(index))
-        joint = torch.zeros_like(own) if objective.family.outputs_compete else None
-        for rows, columns in block.some_columns(used, len(index)):
+        joint = None if joint_root is None else torch.zeros_like(own)
+        for rows, some in block.some_columns(used, len(index)):
             for r, (start, stop) in enumerate(pairwise(bounds)):
-                some = columns[place[start:stop]]
-                own_curvature = torch.add(curvature[r, rows], block.weight[0, rows], alpha=floor)
-                half = some * own_curvature.sqrt()
+                half = some[place[start:stop]] * own_root[r, rows]
                 add_lower_(own[start:stop, start:stop], half)
-            if joint is not None:
-                scaled = curvature[:, rows] * root[:, rows]
-                add_lower_(joint, columns[place] * scaled[output])
+            if joint is not None and joint_root is not None:
+                add_lower_(joint, some[place] * joint_root[:, rows][output])
         return (own,) if joint is None else (own, joint)
 
     own, *joint = objective.rows.sum(part, point.residual)
     for square in joint:
         own -= square
     return mirror_lower_(own)
+
+
+def _sparse_parts(
+    columns: Tensor,
+    place: Tensor,
+    output: Tensor,
+    bounds: list[int],
+    own_root: Tensor,
+    joint_root: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """What sparse columns, in CSR format, contribute to a Hessian in some coefficients."""
+    own = own_root.new_zeros(len(place), len(place))
+    for r, (start, stop) in enumerate(pairwise(bounds)):
+        some = select_rows(columns, place[start:stop])
+        some.values().mul_(own_root[r, some.col_indices()])
+        own[start:stop, start:stop] = sparse_gram(some)
+    if joint_root is None:
+        return (own,)
+    whole = select_rows(columns, place)
+    counts = whole.crow_indices().diff()
+    whole.values().mul_(joint_root[output.repeat_interleave(counts), whole.col_indices()])
+    return own, sparse_gram(whole)
 
 
 def add_floor_(matrices: Tensor, objective: Objective, floors: Sequence[float]) -> None:

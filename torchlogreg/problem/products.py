@@ -197,3 +197,14 @@ def _bfloat16_product(thin: Tensor, large: Tensor) -> Tensor:
     for other in others:
         product += other
     return product
+
+
+@torch.inference_mode(False)  # in which torch cannot transpose a sparse matrix
+@torch.no_grad()
+def sparse_gram(matrix: Tensor) -> Tensor:
+    r"""Products of the rows of a CSR matrix with each other, :math:`A A^\top`, dense.
+
+    The work is the sum, over the columns, of the squares of the number of their entries.
+    """
+    product: Tensor = (matrix @ matrix.t().to_sparse_csr()).to_dense()
+    return product

@@ -174,6 +174,13 @@ class RowBlock(Batched, ABC):
         temporary matrix with so many entries per row is not too large.
         """
 
+    def sparse_columns(self, index: Tensor) -> Tensor | None:
+        """Return some columns (p, n) in CSR format, if that saves work; by default it does not.
+
+        The index is that of coefficients, as for :meth:`some_columns`.
+        """
+        return None
+
     def _columns_in(self, buffer: Tensor, n_rows: int, *, is_turned: bool = False) -> Tensor:
         """Columns (D, m) in a buffer, row by row of X; or column by column, if it is turned."""
         some = buffer[: n_rows * self.n_columns]

@@ -14,6 +14,9 @@ from torch import Tensor
 from torchlogreg.problem.products import linear_predictor, multiply_sparse
 from torchlogreg.problem.row_block import RowBlock, select_rows
 
+SPARSE_SHARE = 0.03
+"""Part of the entries of columns beyond which dense products of them are faster."""
+
 
 @dataclass(frozen=True, eq=False)
 class SparseBlock(RowBlock):
@@ -71,6 +74,26 @@ class SparseBlock(RowBlock):
             if has_intercept:
                 columns = torch.cat([columns, columns.new_ones(1, columns.shape[1])])
             yield part, columns
+
+    def sparse_columns(self, index: Tensor) -> Tensor | None:
+        """Return some columns (p, n) in CSR format, unless they are centred, or hardly sparse."""
+        if self.centre is not None:
+            return None
+        has_intercept = self.has_intercept and bool((index[-1:] == self.n_columns - 1).any())
+        columns, n = select_rows(self._transpose, index[: len(index) - has_intercept]), self.n_rows
+        if columns.values().numel() > SPARSE_SHARE * n * len(index):
+            return None
+        if not has_intercept:
+            return columns
+        start, places = columns.crow_indices(), columns.col_indices()
+        ones = torch.arange(n, device=places.device, dtype=places.dtype)
+        return torch.sparse_csr_tensor(
+            torch.cat([start, start[-1:] + n]),
+            torch.cat([places, ones]),
+            torch.cat([columns.values(), columns.values().new_ones(n)]),
+            size=(len(index), n),
+            device=places.device,
+        )
 
     def squares(self, weight: Tensor) -> Tensor:
         r"""Weights (R, n) times the squares of the columns, shape (R, D).
