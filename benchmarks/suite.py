@@ -26,6 +26,10 @@ SUITE = {
     "synthetic": ("table", "--datasets", "tall", "wide", "sparse", "many_classes"),
     "wide_net": ("table", "--datasets", *wide_net.DATASETS),
     "probe": ("table", "--datasets", "probe", "embeddings"),
+    "lasso": ("lasso", "--datasets", "breast_cancer", "digits_unit", "census"),
+    "lasso_sparse": ("lasso", "--datasets", "sparse_wide", "sparse_wide_20", "--C", "0.17"),
+    "paths": ("paths", "--datasets", "digits_unit", "mnist_10k"),
+    "lasso_curves": ("lasso_curves", "--datasets", "digits_unit", "mnist_10k"),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "growth": ("growth",),
     "curves": (

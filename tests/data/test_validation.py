@@ -182,3 +182,11 @@ def test_unaligned_arrays_are_copied():
     record = np.zeros(150, [("flag", "i1"), ("x", "f8", (4,))])
     record["x"] = X
     np.testing.assert_array_equal(as_tensor(record["x"], CPU).numpy(), X)
+
+
+def test_entries_of_sparse_data_that_are_given_twice_are_added_up():
+    data, indices, indptr = [1.0, 2.0, 5.0], [1, 1, 0], [0, 2, 3]
+    twice = sparse.csr_matrix((data, indices, indptr), shape=(2, 2))
+    tensor = as_tensor(twice, torch.device("cpu"))
+    assert tensor.values().tolist() == [3.0, 5.0]
+    assert twice.data.tolist() == data  # the user's matrix is as it was

@@ -10,6 +10,7 @@ from tests.judge import judge
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.optim import ProximalNewton, minimise
+from torchlogreg.optim.working_set import FLOOR, MOST_FLOOR, adapted_floor
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.penalties import Penalty
@@ -74,3 +75,29 @@ def test_problems_with_their_own_penalties_and_rows_are_solved_together(options,
         alone = minimise(objective.take([b]), start[[b]], algorithm, 500)
         assert_allclose(together.coef[b], alone.coef[0], atol=1e-5)
         assert together.value[b] == pytest.approx(alone.value[0], rel=1e-10)
+
+
+@pytest.mark.parametrize("C", [1.0, 10.0])
+def test_an_estimated_model_does_not_end_a_fit_far_from_the_minimum(C):
+    """It may promise hundreds of times too little."""
+    X, y = digits()
+    options = {f"optimizer__{k}": v for k, v in SAMPLED.items()}
+    model = TorchLogisticRegression(C=C, l1_ratio=1.0, net_params=options, max_iter=2000).fit(X, y)
+    exact = TorchLogisticRegression(C=C, l1_ratio=1.0, tol=1e-9).fit(X, y)
+    excess = judge(model, X, y).objective / judge(exact, X, y).objective - 1
+    assert excess < 2e-5
+    assert model.suboptimality_ > 0.1 * (excess * model.history_[-1, "train_loss"])
+
+
+def test_the_floor_rises_after_short_steps_and_falls_after_long_ones():
+    direction = torch.ones(3, 1, 2, dtype=torch.float64)
+    step = direction * torch.tensor([0.1, 0.7, 1.0], dtype=torch.float64)[:, None, None]
+    floor = adapted_floor(None, step, direction, lr=1.0)
+    assert floor.tolist() == [FLOOR, 0, 0]
+    for _ in range(9):
+        floor = adapted_floor(floor, step, direction, lr=1.0)
+    assert floor.tolist() == [MOST_FLOOR, 0, 0]
+    for _ in range(9):
+        floor = adapted_floor(floor, 0.4 * direction, direction, lr=0.4)
+    assert floor.tolist() == [0, 0, 0]
+    assert adapted_floor(floor, -step, direction, lr=1.0)[2] == FLOOR  # another way was gone

@@ -80,6 +80,25 @@ def test_problems_are_minimised_as_if_each_were_alone():
         assert violation(problems.take([b]), step[b : b + 1]) <= goal * (1 + 1e-6)
 
 
+def test_a_problem_that_is_solved_does_not_use_up_the_steps_of_the_others():
+    both = model(40, n_problems=2, scales=1.0)
+    fields = {"gradient": both.gradient.clone(), "start": both.start.clone()}
+    fields["gradient"][0], fields["start"][0] = 0.5 * both.kink[0], 0
+    step, _ = both.evolved(**fields).minimise()
+    assert (step[0] == 0).all()
+    goal = FORCING * violation(both, torch.zeros_like(step))[1]
+    assert violation(both, step)[1] <= goal * (1 + 1e-6)
+
+
+def test_a_trial_that_is_not_a_number_is_no_lower_one():
+    problem = model(7)
+    step, product = torch.zeros_like(problem.start), torch.zeros_like(problem.start)
+    lowest = torch.zeros(1, dtype=torch.float64)
+    kept = problem._lower(torch.full_like(step, torch.nan), step, product, lowest)
+    assert torch.equal(kept[0], step)
+    assert kept[2] == 0
+
+
 def test_a_model_at_its_minimiser_stays():
     problem = model(12)
     problem = problem.evolved(gradient=0.5 * problem.kink, start=torch.zeros_like(problem.start))

@@ -39,8 +39,8 @@ def chosen_hessian(
     -----
     With the columns :math:`z_{rj} = c_r \circ x_j`, where :math:`c_r` are the curvatures of the
     rows, this is :math:`-Z \mathrm{diag}(1 / w) Z^\top`, if the outputs compete, plus
-    :math:`z_{rj}^\top x_k` for coefficients of the same output. No more than a chunk of Z is formed
-    at a time.
+    :math:`z_{rj}^\top x_k` for coefficients of the same output. Of dense columns no more than
+    a chunk of Z is formed at a time; sparse ones are multiplied as they are.
     """
     R, D = point.coef.shape[1:]
     output, column = index // D, index % D

@@ -76,7 +76,10 @@ def second_moments(rows: Rows, index: Tensor | None, weight: Tensor) -> Tensor:
 
 
 def moments_of(rows: Rows, index: Tensor | None, weight: Tensor, columns: Tensor) -> Tensor:
-    """The same (p, p) for some columns, of rising index: the others are not made dense."""
+    """The same (p, p) for some columns, of rising index.
+
+    The other columns of sparse data are not made dense.
+    """
 
     def part(block: RowBlock, index: Tensor | None, weight: Tensor) -> tuple[Tensor]:
         moments, root = weight.new_zeros(len(columns), len(columns)), weight.sqrt()

@@ -201,7 +201,10 @@ class BlockWorking(WorkingHessian):
 
     def _split(self, whole: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         """Split what coefficients have into that of each block, and of the diagonal."""
-        return whole.split([*(b.matrix.shape[1] for b in self.blocks), len(self.rest)], dim)
+        parts: tuple[Tensor, ...] = whole.split(
+            [*(b.matrix.shape[1] for b in self.blocks), len(self.rest)], dim
+        )
+        return parts
 
 
 def submatrix(matrix: Tensor, index: Tensor) -> Tensor:

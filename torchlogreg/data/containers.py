@@ -27,6 +27,9 @@ def as_tensor(array: Any, device: torch.device) -> Tensor:
     if isinstance(array, Tensor):
         return array.to(device)
     if sparse.issparse(array):
+        if not array.has_canonical_format:  # the square of a sum is no sum of squares
+            array = array.copy()
+            array.sum_duplicates()
         return torch.sparse_csr_tensor(
             alias(array.indptr),
             alias(array.indices),

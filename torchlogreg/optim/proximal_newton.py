@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature.chosen import add_floor_, bend_gauge_, chosen_hessian
-from torchlogreg.curvature.diagonal import Diagonal
-from torchlogreg.curvature.working import DenseWorking
+from torchlogreg.curvature.working import BlockWorking, DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
-from torchlogreg.optim.working_set import WorkingSet, kinks, minimiser
+from torchlogreg.optim.working_set import (
+    WorkingSet,
+    adapted_floor,
+    chosen,
+    minimiser,
+    promised_outside,
+)
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
@@ -28,13 +33,6 @@ LOOK_BACK = 10
 
 MISSING = 0.1
 """Part of the coefficients that may be new to an estimate of the Hessian."""
-
-FLOOR, LEAST_FLOOR, MOST_FLOOR = 0.03, 1e-4, 0.25
-"""What is added first to the curvature of rows, the least before that is nothing, and the most: the
-curvature itself is 0.25 at most."""
-
-SHORT, LONG, FACTOR = 0.5, 0.9, 4.0
-"""Steps after which it is raised or lowered, and by which factor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,7 @@ class ProximalNewtonMemory(Memory):
     """The last moves, from when on they are needed."""
 
     values: Tensor | None = None
-    """Objectives of the last iterations, the oldest first, (B, m), where there are moves."""
+    """Objectives before and after the last iterations, the oldest first, (B, m)."""
 
     tried: Tensor | None = None
     """The last direction."""
@@ -112,7 +110,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         Most entries of all blocks of an estimate. Coefficients that have no place in one are known
         by their diagonal, and by the pairs.
     every : int
-        Iterations after which rows are sampled again.
+        Iterations after which rows are sampled again, if nothing else asks for it before.
     seed : int
         For the generator that rows are drawn with.
 
@@ -168,65 +166,50 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     ) -> tuple[Tensor, ProximalNewtonMemory]:
         """Decrease that the model with the last Hessian promises.
 
-        One that is estimated may promise far too little: the decrease of the last iterations is
-        then the least that is left.
+        One that is estimated, or has a floor, may promise far too little: the decrease of the last
+        iterations is then the least that is left.
         """
         if memory.working is None:  # at a start that may be good enough
             memory = self._built(objective, point, memory)
-        assert memory.working is not None
-        direction, lowest = minimiser(objective, point, memory.working)
+        working = memory.working
+        assert working is not None
+        direction, lowest = minimiser(objective, point, working)
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
-        gap = self._promised_outside(objective, point, memory) - lowest
-        if memory.values is not None:
-            gap = torch.maximum(gap, memory.values[:, 0] - memory.values[:, -1])
+        gap = promised_outside(objective, point, working, memory.blocks or ()) - lowest
+        if memory.values is None or memory.floor is None:
+            return gap, memory
+        is_rough = memory.floor > 0
+        for b, one in enumerate(working if isinstance(working, tuple) else ()):
+            is_rough[b] |= isinstance(one.hessian, BlockWorking)
+        decrease = (memory.values[:, 0] - memory.values[:, -1]).to(gap)
+        gap = torch.where(is_rough, torch.maximum(gap, decrease), gap)
         return gap, memory
 
     def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
-        """Store the move, if there are models that need it."""
-        floor = _adapted(memory.floor, new.coef - old.coef, memory.tried)
-        memory = memory.evolved(n_iter=memory.n_iter + 1, floor=floor)
-        if memory.blocks is None:
-            return memory
-        moves = memory.moves
-        if moves is None:
-            moves = Moves.none(old.coef)
-        step, change = new.coef - old.coef, new.grad - old.grad
-        most = min(self.history_size, max(MOVED_ENTRIES // old.coef[0].numel(), 1))
+        """Adapt the floor; store the objective, and the move if there are models that need it."""
+        step = new.coef - old.coef
+        floor = adapted_floor(memory.floor, step, memory.tried, self.lr)
         values = [torch.as_tensor(p.value, dtype=torch.float64)[:, None] for p in (old, new)]
         if memory.values is not None:
             values = [memory.values, values[1]]
-        return memory.evolved(
-            moves=moves.add(step, change, most), values=torch.cat(values, dim=1)[:, -LOOK_BACK:]
+        if memory.floor is not None and (floor > memory.floor).any():
+            # The last Hessian has led too far.
+            memory = memory.evolved(working=None, known_at=None, known=None)
+        memory = memory.evolved(
+            n_iter=memory.n_iter + 1,
+            floor=floor,
+            values=torch.cat(values, dim=1)[:, -LOOK_BACK - 1 :],
         )
+        if memory.blocks is None:
+            return memory
+        moves = Moves.none(old.coef) if memory.moves is None else memory.moves
+        most = min(self.history_size, max(MOVED_ENTRIES // old.coef[0].numel(), 1))
+        return memory.evolved(moves=moves.add(step, new.grad - old.grad, most))
 
     def forget(self, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Forget everything."""
         return ProximalNewtonMemory()
-
-    @staticmethod
-    def _promised_outside(
-        objective: Objective, point: Point, memory: ProximalNewtonMemory
-    ) -> Tensor:
-        """Decrease (B,) that coefficients outside the model promise, each on its own."""
-        working = memory.working
-        if not isinstance(working, tuple):
-            return torch.zeros_like(point.coef[:, 0, 0])
-        excess = objective.ascent(point).flatten(1).clone()
-        for b, one in enumerate(working):
-            assert one.index is not None
-            excess[b, one.index[0]] = 0
-        if not excess.any():
-            return torch.zeros_like(excess[:, 0])
-        known = [None] * len(working) if memory.blocks is None else memory.blocks
-        diagonals = [
-            Diagonal.at(objective.take([b]), point.take([b])).diagonal.flatten()
-            if blocks is None
-            else blocks.diagonal
-            for b, blocks in enumerate(known)
-        ]
-        promised = 0.5 * excess.square() / torch.stack(diagonals)
-        return torch.where(excess == 0, 0, promised).sum(1)
 
     def _built(
         self, objective: Objective, point: Point, memory: ProximalNewtonMemory
@@ -245,9 +228,10 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
                     bend_gauge_(one, column, R)
             return memory.evolved(working=WorkingSet(DenseWorking(matrix)))
         working = []
-        for b, index in enumerate(self._chosen(objective, point)):
+        for b, index in enumerate(chosen(objective, point, self.few, self.growth)):
             one, at = objective.take([b]), point.take([b])
-            if float(objective.rows.n_rows) * len(index) ** 2 <= self.most_work:
+            n_entries = len(index) ** 2
+            if n_entries <= min(self.most_work / objective.rows.n_rows, self.most_entries):
                 working.append(
                     WorkingSet(self._dense(one, at, index, floors[b]), index.unsqueeze(0))
                 )
@@ -258,24 +242,11 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             working.append(estimated)
         return memory.evolved(working=tuple(working))
 
-    def _chosen(self, objective: Objective, point: Point) -> list[Tensor]:
-        """Coefficients of the model of each problem, as a rising index."""
-        excess = objective.ascent(point).abs()
-        is_sure = (point.coef != 0) | (kinks(objective, point.coef) == 0)
-        # Those that are sure to be in it come first, then those with the largest violation.
-        excess = torch.where(is_sure, torch.inf, excess).flatten(1)
-        most = (self.few + self.growth * is_sure.flatten(1).sum(1)).long()
-        sizes = torch.minimum(most, (excess > 0).sum(1)).clamp(min=1).tolist()
-        chosen = excess.topk(max(sizes), dim=1).indices
-        return [chosen[b, :size].sort().values for b, size in enumerate(sizes)]
-
     @staticmethod
     def _dense(objective: Objective, point: Point, index: Tensor, floor: float) -> DenseWorking:
         """Form the Hessian of a single problem."""
-        matrix, column = (
-            chosen_hessian(objective, point, index, floor=floor),
-            index % point.coef.shape[2],
-        )
+        column = index % point.coef.shape[2]
+        matrix = chosen_hessian(objective, point, index, floor=floor)
         matrix.diagonal().add_(objective.ridge[0, 0, column])
         if objective.family.outputs_compete:
             bend_gauge_(matrix, column, point.coef.shape[1])
@@ -329,16 +300,3 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             floor=floor,
         )
         return replace(blocks, n_iter=n_iter)
-
-
-def _adapted(floor: Tensor | None, step: Tensor, direction: Tensor | None) -> Tensor:
-    """Raise the floor of problems whose step was short, and lower that of those with a long one."""
-    if floor is None:
-        floor = step.new_zeros(len(step))
-    if direction is None:
-        return floor
-    done, tried = (torch.linalg.vector_norm(part, dim=(1, 2)) for part in (step, direction))
-    raised = (FACTOR * floor).clamp(FLOOR, MOST_FLOOR)
-    lowered = torch.where(floor > LEAST_FLOOR, floor / FACTOR, 0)
-    floor = torch.where(done < SHORT * tried, raised, floor)
-    return torch.where(done > LONG * tried, lowered, floor)

@@ -21,11 +21,11 @@ SPLITTINGS = 3
 SPLITTING_STEPS = 40
 """Its steps each time."""
 
-ENTRANTS = 3
-"""Times that entries which would enter with the wrong sign are sent back before a descent."""
-
 RELAXATION = 0.8
 """How far it goes, in units of the way of both reflections."""
+
+ENTRANTS = 3
+"""Times that entries which would enter with the wrong sign are sent back before a descent."""
 
 FORCING = 0.1
 """Part of the distance from the condition of a minimum that may be left."""
@@ -85,6 +85,7 @@ class KinkedQuadratic(Batched):
         violation = self._residual(step, product)
         part = (violation / self.kink.amax(-1)).clamp(max=FORCING)
         goal = torch.where(violation > 0, violation * part, 0)
+        is_done = violation <= goal
         for _ in range(self.hessian.most_steps):
             gradient = self.gradient + product
             # Where w + s would go if H were its diagonal, before it is drawn to 0.
@@ -96,7 +97,7 @@ class KinkedQuadratic(Batched):
                 end = self._on_face(face, sign)
                 end = torch.where((self.start + end) * sign < 0, -self.start, end)
                 state = self._lower(end, *state)
-            if not (state[2] < lowest).all():
+            if not (is_done | (state[2] < lowest)).all():
                 n_failed += 1
                 if n_failed <= SPLITTINGS:
                     splitting = splitting or Splitting(self, step, gradient)
@@ -106,7 +107,8 @@ class KinkedQuadratic(Batched):
                 if not (state[2] < lowest).any() and n_failed > SPLITTINGS:
                     break
             step, product, lowest = state
-            if (self._residual(step, product) <= goal).all():
+            is_done = self._residual(step, product) <= goal
+            if is_done.all():
                 break
         return step, lowest
 
@@ -125,13 +127,14 @@ class KinkedQuadratic(Batched):
         return (
             torch.where(is_lower, new, step),
             torch.where(is_lower, new_product, product),
-            torch.minimum(value, lowest),
+            torch.where(value < lowest, value, lowest),
         )
 
     def _residual(self, step: Tensor, product: Tensor) -> Tensor:
         """Largest distance (B,) from the condition of a minimum, given H s."""
         least = least_subgradient(self.gradient + product, self.start + step, self.kink)
-        return torch.linalg.vector_norm(least, torch.inf, -1)
+        norm: Tensor = torch.linalg.vector_norm(least, torch.inf, -1)
+        return norm
 
     @property
     def _is_free(self) -> Tensor:

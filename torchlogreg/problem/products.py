@@ -199,6 +199,11 @@ def _bfloat16_product(thin: Tensor, large: Tensor) -> Tensor:
     return product
 
 
+def has_sparse_gram(device: torch.device) -> bool:
+    """Whether the device multiplies sparse matrices with each other: CPUs do by MKL only."""
+    return device.type == "cuda" or (device.type == "cpu" and torch.backends.mkl.is_available())
+
+
 @torch.inference_mode(False)  # in which torch cannot transpose a sparse matrix
 @torch.no_grad()
 def sparse_gram(matrix: Tensor) -> Tensor:

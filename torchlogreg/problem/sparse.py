@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.products import linear_predictor, multiply_sparse
+from torchlogreg.problem.products import has_sparse_gram, linear_predictor, multiply_sparse
 from torchlogreg.problem.row_block import RowBlock, select_rows
 
 SPARSE_SHARE = 0.03
@@ -56,8 +56,7 @@ class SparseBlock(RowBlock):
 
         The columns are picked from the transpose: all others cost nothing.
         """
-        last = self.n_columns - 1
-        has_intercept = self.has_intercept and bool((index[-1:] == last).any())
+        has_intercept = self._has_last(index)
         picked = index[: len(index) - has_intercept]
         centre = None if self.centre is None else self.centre.location[picked]
         X = None
@@ -77,9 +76,9 @@ class SparseBlock(RowBlock):
 
     def sparse_columns(self, index: Tensor) -> Tensor | None:
         """Return some columns (p, n) in CSR format, unless they are centred, or hardly sparse."""
-        if self.centre is not None:
+        if self.centre is not None or not has_sparse_gram(index.device):
             return None
-        has_intercept = self.has_intercept and bool((index[-1:] == self.n_columns - 1).any())
+        has_intercept = self._has_last(index)
         columns, n = select_rows(self._transpose, index[: len(index) - has_intercept]), self.n_rows
         if columns.values().numel() > SPARSE_SHARE * n * len(index):
             return None
@@ -120,6 +119,10 @@ class SparseBlock(RowBlock):
         shift = (scale * mean.square()).sum(-1, keepdim=True)
         moved = norms - 2 * linear_predictor(self.X, scale * mean) + shift
         return torch.maximum(moved, torch.finfo(scale.dtype).eps * norms)
+
+    def _has_last(self, index: Tensor) -> bool:
+        """Whether an index of coefficients ends with the intercept's."""
+        return self.has_intercept and bool((index[-1:] == self.n_columns - 1).any())
 
     def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
         yield self.to(dtype)
