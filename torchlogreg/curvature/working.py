@@ -25,6 +25,9 @@ SHIFT = 0.3
 class WorkingHessian(ABC):
     """A symmetric positive semi-definite matrix H (p, p) for each of B problems."""
 
+    is_estimate: ClassVar[bool]
+    """Whether it is that of a part of the rows, with corrections."""
+
     most_steps: ClassVar[int]
     """Most steps towards the minimiser of a model with it: it need not be found to the end."""
 
@@ -59,6 +62,7 @@ class WorkingHessian(ABC):
 class DenseWorking(Batched, WorkingHessian):
     """One matrix for each problem."""
 
+    is_estimate: ClassVar[bool] = False
     most_steps: ClassVar[int] = 20
 
     matrix: Tensor
@@ -114,6 +118,7 @@ class BlockWorking(WorkingHessian):
        limited memory methods, Math. Programming 63 (1994), Theorem 2.3.
     """
 
+    is_estimate: ClassVar[bool] = True
     most_steps: ClassVar[int] = 4
 
     blocks: Sequence[DenseWorking]

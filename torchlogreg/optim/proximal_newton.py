@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.curvature.chosen import add_floor_, bend_gauge_, chosen_hessian
-from torchlogreg.curvature.working import BlockWorking, DenseWorking
+from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
@@ -181,7 +181,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
             return gap, memory
         is_rough = memory.floor > 0
         for b, one in enumerate(working if isinstance(working, tuple) else ()):
-            is_rough[b] |= isinstance(one.hessian, BlockWorking)
+            is_rough[b] |= one.hessian.is_estimate
         decrease = (memory.values[:, 0] - memory.values[:, -1]).to(gap)
         gap = torch.where(is_rough, torch.maximum(gap, decrease), gap)
         return gap, memory
