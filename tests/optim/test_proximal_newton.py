@@ -85,7 +85,7 @@ def test_an_estimated_model_does_not_end_a_fit_far_from_the_minimum(C):
     model = TorchLogisticRegression(C=C, l1_ratio=1.0, net_params=options, max_iter=2000).fit(X, y)
     exact = TorchLogisticRegression(C=C, l1_ratio=1.0, tol=1e-9).fit(X, y)
     excess = judge(model, X, y).objective / judge(exact, X, y).objective - 1
-    assert excess < 2e-5
+    assert excess < 1e-6
     assert model.suboptimality_ > 0.1 * (excess * model.history_[-1, "train_loss"])
 
 
