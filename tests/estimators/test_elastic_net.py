@@ -1,5 +1,7 @@
 """Penalties on absolute values: the minimiser, its zeros, and the number that proves it."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -239,6 +241,15 @@ def test_sparse_coefficients_predict_the_same(make, n_classes):
     assert model.module_.weight.shape == dense.shape
     assert model.densify() is model
     assert_array_equal(model.densify().coef_, dense)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+def test_sparse_coefficients_can_be_copied(make):
+    X, y = (make(part) for part in load_iris(return_X_y=True))
+    model = TorchLogisticRegression(C=0.1, l1_ratio=1.0).fit(X, y).sparsify()
+    twin = copy.deepcopy(model)
+    assert twin.coef_ is not model.coef_
+    assert_array_equal(twin.densify().predict_proba(X), model.densify().predict_proba(X))
 
 
 def test_partial_fit_goes_on_from_sparse_coefficients():

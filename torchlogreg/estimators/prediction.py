@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self, overload
 
 import numpy as np
@@ -152,6 +153,16 @@ class LogisticClassifierMixin(ClassifierMixin):
         else:
             self.coef_ = sparse.csr_matrix(self.coef_)
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy all that there is: sparse tensors, too, which torch does not copy so."""
+        coef = getattr(self, "coef_", None)
+        if isinstance(coef, Tensor) and coef.layout is not torch.strided:
+            memo[id(coef)] = coef.clone()
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def densify(self) -> Self:
         """Undo :meth:`sparsify`: ``coef_`` becomes an array, or a dense tensor.
