@@ -104,6 +104,16 @@ def add_floor_(matrices: Tensor, objective: Objective, floors: Sequence[float]) 
                 matrix[start : start + D, start : start + D] += moments
 
 
+def add_penalty_(matrix: Tensor, ridge: Tensor, column: Tensor, n_outputs: int) -> None:
+    """Add the ridge of each column (D,) to a Hessian in coefficients of these columns (p,).
+
+    If there are several outputs, the gauge is bent, too.
+    """
+    matrix.diagonal().add_(ridge[column])
+    if n_outputs > 1:
+        bend_gauge_(matrix, column, n_outputs)
+
+
 def bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
     """Add a curvature along the gauge to a Hessian in coefficients of these columns (p,).
 

@@ -62,10 +62,8 @@ class WorkingBlocks:
 
         Parameters
         ----------
-        objective : Objective
-            Of a single problem.
-        point : Point
-            Where.
+        objective, point, floor
+            As for :func:`~torchlogreg.curvature.chosen.chosen_hessian`.
         places : list of Tensor
             Rising index of the coefficients asked for, of each output.
         generator : torch.Generator
@@ -74,8 +72,6 @@ class WorkingBlocks:
             Rows that a block is estimated from, at most and on average.
         largest : int
             Most coefficients of a block: those with most curvature. The others are diagonal.
-        floor : float, default=0.0
-            What is added to the curvature of every row for every output, in units of its weight.
         """
         row_curvature = [
             torch.add(part, block.wide_weight, alpha=floor)

@@ -173,8 +173,7 @@ def logistic_regression_path(
     is_dense = data.X.layout is torch.strided
     chosen = estimator._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
     algorithm = training.make_algorithm(estimator, chosen)
-    if Cs is not None:
-        Cs = _checked(Cs)
+    Cs = None if Cs is None else _checked(Cs)
     limit = chosen.max_iter if max_iter is None else max_iter
     with (
         torch.inference_mode(),

@@ -17,7 +17,7 @@ from torchlogreg.data.validation import TrainingData, check_device
 from torchlogreg.estimators.solvers import BATCH_SIZE, QUEUED_ITERATIONS, Solver, takes_batches
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.nets.callbacks import check_callbacks
-from torchlogreg.optim import FullBatchOptimizer
+from torchlogreg.optim import FullBatchOptimizer, ProximalNewton
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.modules import module_class
@@ -60,9 +60,6 @@ def from_arrays(
     return all_rows(estimator, data, index=train.to(device)), valid_set
 
 
-FEW = 300
-"""Coefficients of a model of "prox-newton", at least, if there are as many."""
-
 MATRIX_PRICE = 10
 """Iterations for which a matrix of the preconditioner serves, at least."""
 
@@ -74,11 +71,10 @@ def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
     """
     (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
     n_outputs = family_of(n_classes).n_outputs(n_classes)
-    if solver.is_exact and solver.takes_kinks:
-        n_coef = min(n_outputs * (n_features + int(estimator.fit_intercept)), FEW)
-        return float(n_rows) * n_coef**2 + n_coef**3 / 3
-    if solver.forms_hessian:
+    has_kinks = solver.is_exact and solver.takes_kinks
+    if has_kinks or solver.forms_hessian:
         n_coef = n_outputs * (n_features + int(estimator.fit_intercept))
+        n_coef = min(n_coef, ProximalNewton.few) if has_kinks else n_coef
         return float(n_rows) * n_coef**2 + n_coef**3 / 3
     is_dense = data.X.layout is torch.strided
     n_entries = data.X.numel() if is_dense else data.X.values().numel()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.chosen import add_floor_, bend_gauge_, chosen_hessian
+from torchlogreg.curvature.chosen import add_floor_, add_penalty_, chosen_hessian
 from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 from torchlogreg.optim.algorithm import Algorithm, Memory
@@ -220,12 +220,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         if self.few >= R * D:
             matrix = objective.hessian(point)
             add_floor_(matrix, objective, floors)
-            diagonal = matrix.diagonal(dim1=-2, dim2=-1).unflatten(-1, (R, D))
-            diagonal += objective.ridge
-            if objective.family.outputs_compete:
-                column = torch.arange(R * D, device=matrix.device) % D
-                for one in matrix:
-                    bend_gauge_(one, column, R)
+            column = torch.arange(R * D, device=matrix.device) % D
+            for whole, ridge in zip(matrix, objective.ridge.expand(B, 1, D), strict=True):
+                add_penalty_(whole, ridge[0], column, R)
             return memory.evolved(working=WorkingSet(DenseWorking(matrix)))
         working = []
         for b, index in enumerate(chosen(objective, point, self.few, self.growth)):
@@ -245,11 +242,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     @staticmethod
     def _dense(objective: Objective, point: Point, index: Tensor, floor: float) -> DenseWorking:
         """Form the Hessian of a single problem."""
-        column = index % point.coef.shape[2]
+        _, R, D = point.coef.shape
         matrix = chosen_hessian(objective, point, index, floor=floor)
-        matrix.diagonal().add_(objective.ridge[0, 0, column])
-        if objective.family.outputs_compete:
-            bend_gauge_(matrix, column, point.coef.shape[1])
+        add_penalty_(matrix, objective.ridge[0, 0], index % D, R)
         return DenseWorking(matrix.unsqueeze(0))
 
     def _sampled(
