@@ -16,6 +16,7 @@ from benchmarks.growth import growth
 from benchmarks.load import load
 from benchmarks.memory import PROCESSES, peak_memory
 from benchmarks.paths import paths
+from benchmarks.predictions import predictions
 from benchmarks.runner import environment, run
 from benchmarks.solver_choice import solver_choice
 from benchmarks.sparse_models import sparse_curves, sparse_models
@@ -153,6 +154,16 @@ def measure_load(options, output):
     return records
 
 
+def measure_predictions(options, output):
+    """Time of the probabilities of all rows."""
+    records = _for_each_dataset(
+        options, lambda name: predictions(name, DATASETS[name](), options.C)
+    )
+    keys = ["dataset", "n_predicted", "competitor", "seconds"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
 def measure_solvers(options, output):
     """Time of the exact solvers on data of all shapes."""
     records = solver_choice(options.C)
@@ -180,6 +191,7 @@ PARTS = {
     "growth": measure_growth,
     "epochs": measure_epochs,
     "load": measure_load,
+    "predictions": measure_predictions,
     "solvers": measure_solvers,
     "stream": measure_stream,
 }

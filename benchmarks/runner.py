@@ -56,6 +56,10 @@ TURN = 0.2
 """Seconds that a competitor's turn lasts at least: short fits are repeated and averaged, so
 that none of them is charged for the caches and the thread pool that the last one left behind."""
 
+PAUSE = 0.15
+"""Seconds before a turn: the threads of the last competitor's BLAS spin for a while, on the cores
+that the next one computes with."""
+
 PATIENCE, SLOWER, N_CONTENDERS = 120.0, 1.6, 3
 """Seconds of the longest fit; how much slower than the fastest one a peer may be at its first
 fit; and how many of them take turns with us."""
@@ -149,6 +153,7 @@ def _take_turns(records, data, C, contest):
     while _wants_more(len(times[0]), time.perf_counter() - start):
         for place, record in enumerate(records):
             peer = peers[record["competitor"]]
+            time.sleep(PAUSE)
             with peer.threads():
                 times[place].append(timed_fits(peer.fit, data, C, n_fits[place])[1])
     for record, some in zip(records, times, strict=True):

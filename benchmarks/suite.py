@@ -39,7 +39,8 @@ SUITE = {
     "epochs": ("epochs", "--datasets", "mnist", "iris"),
     "solvers": ("solvers",),
     "stream": ("stream",),
-    "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits"),
+    "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
+    "predictions": ("predictions", "--datasets", "iris", "credit", "census", "mnist", "sparse"),
 }
 
 

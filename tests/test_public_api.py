@@ -28,10 +28,12 @@ MODULES = ["torchlogreg"] + [
 
 def test_public_names():
     assert set(torchlogreg.__all__) == {
+        "BatchedGridSearchCV",
         "BinaryLogistic",
         "LogisticPath",
         "MultinomialLogistic",
         "TorchLogisticRegression",
+        "TorchLogisticRegressionCV",
         "__version__",
         "logistic_regression_path",
     }
@@ -53,8 +55,10 @@ def test_examples_in_docstrings(module):
     assert doctest.testmod(importlib.import_module(module), optionflags=flags).failed == 0
 
 
-def test_every_parameter_is_documented():
-    estimator = torchlogreg.TorchLogisticRegression
+@pytest.mark.parametrize(
+    "estimator", [torchlogreg.TorchLogisticRegression, torchlogreg.TorchLogisticRegressionCV]
+)
+def test_every_parameter_is_documented(estimator):
     for name in inspect.signature(estimator).parameters:
         assert re.search(rf"^    {name} : ", estimator.__doc__, re.MULTILINE), name
 

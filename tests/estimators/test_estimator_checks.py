@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from torchlogreg import TorchLogisticRegression
+from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV
 
 ESTIMATORS = [
     TorchLogisticRegression(),
@@ -20,6 +20,7 @@ ESTIMATORS = [
     TorchLogisticRegression(l1_ratio=1, tol=1e-10),
     TorchLogisticRegression(solver="sgd"),
     TorchLogisticRegression(solver="adam", lr=0.1),
+    TorchLogisticRegressionCV(),
 ]
 
 

@@ -22,7 +22,7 @@ from benchmarks import stream
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.data.training_sets import ShuffledBatches
-from torchlogreg.estimators.training import seed_of
+from torchlogreg.estimators.training_rows import seed_of
 from torchlogreg.problem.rows import Rows
 
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)

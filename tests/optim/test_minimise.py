@@ -38,7 +38,7 @@ def test_quadratics_are_minimised(solver, name, is_queued):
     objective = objective.unattended() if is_queued else objective
     algorithm = replace(solver, tol=1e-6)
     solution = minimise(objective, torch.zeros_like(objective.linear), algorithm, 5000)
-    assert solution.status == ["converged"] * len(objective.linear)
+    assert list(solution.status) == ["converged"] * len(objective.linear)
     assert solution.optimality.max() <= 1e-6
     found = objective.at(solution.coef)
     assert_close(
@@ -80,7 +80,7 @@ def test_a_flat_direction_is_not_walked_along(solver):
 def test_iterations_that_run_out_are_told(solver):
     hard = QUADRATICS["long"]
     solution = minimise(hard, torch.zeros_like(hard.linear), replace(solver, tol=1e-12), 1)
-    assert solution.status == ["unfinished"]
+    assert list(solution.status) == ["unfinished"]
     assert solution.n_iter.tolist() == [1]
     assert solution.optimality[0] == hard.at(solution.coef).grad.abs().max()
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_reached_is_told(solver):
     objective = quadratic([np.logspace(0, 6, 12)])
     start = torch.zeros_like(objective.linear)
     solution = minimise(objective, start, replace(solver, tol=0.0), 2000)
-    assert solution.status == ["stalled"]
+    assert list(solution.status) == ["stalled"]
     assert solution.n_iter[0] < 2000
 
 
@@ -136,7 +136,7 @@ def test_each_of_seven_problems_stops_at_its_own_iteration(name, n_classes):
     objective, start = seven_problems(n_classes)
     algorithm = replace(LOGISTIC_SOLVERS[name], tol=4e-10)
     together = minimise(objective, start, algorithm, 1000)
-    assert together.status == ["converged"] * 7
+    assert list(together.status) == ["converged"] * 7
     assert len(set(together.n_iter.tolist())) >= 3
     for b in range(7):
         alone = minimise(objective.take([b]), start[[b]], algorithm, 1000)

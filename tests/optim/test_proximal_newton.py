@@ -69,7 +69,7 @@ def test_problems_with_their_own_penalties_and_rows_are_solved_together(options,
     start = torch.zeros(4, rows.family.n_outputs(n_classes), 7, dtype=torch.float64)
     algorithm = ProximalNewton(tol=1e-8, **options)
     together = minimise(objective, start, algorithm, 500)
-    assert together.status == ["converged"] * 4
+    assert list(together.status) == ["converged"] * 4
     assert (together.coef[3, :, :6] == 0).all()
     for b in range(4):
         alone = minimise(objective.take([b]), start[[b]], algorithm, 500)

@@ -90,7 +90,7 @@ def check_training_data(
     codes, classes = encode_labels(y, classes)
     target_device = check_device(device, X)
     X = as_tensor(X, target_device)
-    weight = _check_weights(y, codes, sample_weight, class_weight, classes)
+    weight = row_weights(y, codes, sample_weight, class_weight, classes)
     return TrainingData(
         X=X,
         codes=torch.from_numpy(codes).to(target_device),
@@ -177,14 +177,20 @@ def check_device(device: str | torch.device | None, X: Any) -> torch.device:
     return target
 
 
-def _check_weights(
+def row_weights(
     y: np.ndarray,
     codes: np.ndarray,
     sample_weight: Any,
     class_weight: dict[Any, float] | str | None,
     classes: np.ndarray,
 ) -> np.ndarray:
-    """Row weights (n,) times class weights."""
+    """Row weights (n,) times class weights.
+
+    Raises
+    ------
+    ValueError
+        If they are negative or all zero, or overflow.
+    """
     if sample_weight is None and class_weight is None:
         return np.ones(len(codes))
     weight: np.ndarray = _check_sample_weight(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
@@ -16,12 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import TrainingSet
 from torchlogreg.data.validation import check_training_data
-from torchlogreg.estimators import training
-from torchlogreg.estimators.prediction import LogisticClassifierMixin
+from torchlogreg.estimators.prediction import LogisticClassifierMixin, with_coef
 from torchlogreg.estimators.solvers import Solver, resolve
+from torchlogreg.estimators.training_net import make_net
+from torchlogreg.estimators.training_rows import from_arrays, from_loader, work
 from torchlogreg.nets import EpochHistory, LogisticNet
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision
@@ -69,7 +69,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
         """Validate and train."""
         if isinstance(X, (Dataset, DataLoader)):
-            loaded = training.from_loader(self, X, y, sample_weight, classes)
+            loaded = from_loader(self, X, y, sample_weight, classes)
             solver = self._resolve(len(loaded.classes), loaded.n_rows, loaded.n_features)
             self.n_features_in_ = loaded.n_features
             self.__dict__.pop("feature_names_in_", None)
@@ -82,8 +82,8 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         is_dense = data.X.layout is torch.strided
         solver = self._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
-        with threads_for(training.work(self, data, solver), data.X.device):
-            rows, valid_set = training.from_arrays(self, data, is_exact=solver.is_exact)
+        with threads_for(work(self, data, solver), data.X.device):
+            rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
             return self._train(rows, data.classes, solver, data.is_tensor, valid_set)
 
     def _train(
@@ -96,7 +96,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
     ) -> Self:
         """Train, and write the results once."""
         with full_precision(rows.device):
-            net = training.make_net(self, solver, rows, len(labels), valid_set)
+            net = make_net(self, solver, rows, len(labels), valid_set)
             if self.warm_start and hasattr(self, "coef_"):
                 net.start_at(self._starting_coef(labels, rows))
             net.partial_fit(rows)
@@ -151,10 +151,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
                 f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
                 "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
             )
-        d = self.n_features_in_
-        intercept = coef[:, -1] if self.fit_intercept else coef.new_zeros(len(coef))
-        self.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
-        self.intercept_ = outgoing(intercept.clone(), is_tensor)
+        with_coef(self, coef, is_tensor)
         self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
         self.optimality_ = net.optimality
         self.suboptimality_ = net.suboptimality
@@ -173,3 +170,22 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
                 "Set warm_start=False or use a new estimator."
             )
         return self._coef(rows.device)[:, : rows.n_features + self.fit_intercept]
+
+
+def warn_of_shortfall(
+    solver: str, optimality: Sequence[float], tol: float, what: str, name: Callable[[int], str]
+) -> None:
+    """Warn of models, of many that were fitted, that have not reached the tolerance.
+
+    ``what`` they are, and what their place in the sequence of gradient norms stands for, is said.
+    """
+    short = [place for place, norm in enumerate(optimality) if not norm <= tol]
+    if short:
+        warnings.warn(
+            f"{solver} failed to converge for {len(short)} of {len(optimality)} {what}, the first "
+            f"of them {name(short[0])}: the gradient norm is up to {max(optimality):.2e} "
+            f"(tol={tol:g}). Raise max_iter, scale the columns of X "
+            "(sklearn.preprocessing.StandardScaler), or leave out the largest Cs.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

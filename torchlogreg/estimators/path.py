@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import Tensor
 
 from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.data.validation import TrainingData, check_training_data
-from torchlogreg.estimators import training
+from torchlogreg.estimators.base import warn_of_shortfall
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.solvers import SOLVERS
-from torchlogreg.optim import Solution, minimise
+from torchlogreg.estimators.training_net import make_algorithm
+from torchlogreg.estimators.training_rows import all_rows, null_coef, work
+from torchlogreg.optim import Solution, Sweep
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
@@ -172,26 +172,23 @@ def logistic_regression_path(
     data = check_training_data(estimator, X, y, sample_weight, class_weight, device)
     is_dense = data.X.layout is torch.strided
     chosen = estimator._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
-    algorithm = training.make_algorithm(estimator, chosen)
+    sweep = Sweep(make_algorithm(estimator, chosen), max_iter or chosen.max_iter)
     Cs = None if Cs is None else _checked(Cs)
-    limit = chosen.max_iter if max_iter is None else max_iter
     with (
         torch.inference_mode(),
-        threads_for(training.work(estimator, data, chosen), data.X.device),
+        threads_for(work(estimator, data, chosen), data.X.device),
         full_precision(data.X.device),
     ):
-        rows = training.all_rows(estimator, data, is_centred=True)
-        n_outputs = rows.family.n_outputs(len(data.classes))
-        start = _null_coef(rows, n_outputs)
+        rows = all_rows(estimator, data, is_centred=True)
+        start = null_coef(rows, rows.family.n_outputs(len(data.classes)))
         if Cs is None:
             first = _start_of_path(rows, start, max(l1_ratio, LEAST_RATIO))
             Cs = first * np.geomspace(1, 1 / eps, n_Cs)
-        solutions: list[Solution] = []
-        for C in Cs:
-            objective = Objective(rows.rows, rows.family, rows.penalty(C, l1_ratio))
-            coef = solutions[-1].coef if solutions else start
-            solutions.append(minimise(objective, coef, algorithm, limit))
-    _warn(Cs, [solution.optimality[0] for solution in solutions], tol, chosen.name)
+        penalties = [rows.penalty(C, l1_ratio) for C in Cs]
+        objective = Objective(rows.rows, rows.family, penalties[0])
+        solutions = list(sweep(objective, penalties, Cs.tolist(), start))
+    norms = [float(solution.optimality[0]) for solution in solutions]
+    warn_of_shortfall(chosen.name, norms, tol, "Cs", lambda i: f"Cs[{i}]={Cs[i]:.3g}")
     return _path(Cs, solutions, rows, data)
 
 
@@ -227,19 +224,6 @@ def _checked(Cs: Any) -> np.ndarray:
     return values
 
 
-def _null_coef(rows: ArrayRows, n_outputs: int) -> Tensor:
-    """Coefficients (1, R, D) of the model without features: the logarithms of the class shares."""
-    n_columns = rows.n_features + rows.fit_intercept
-    coef = torch.zeros(1, n_outputs, n_columns, dtype=rows.dtype, device=rows.device)
-    if rows.fit_intercept:
-        weight = rows.rows.weight[0]
-        share = torch.bincount(rows.codes, weight, minlength=max(n_outputs, 2))
-        logs = share.clamp_min(torch.finfo(share.dtype).tiny).log()
-        logits = logs[1:] - logs[:1] if n_outputs == 1 else logs - logs.mean()
-        coef[0, :, -1] = logits.to(rows.dtype)
-    return coef
-
-
 def _start_of_path(rows: ArrayRows, null_coef: Tensor, l1_ratio: float) -> float:
     """Return the largest C with which all weights are zero."""
     objective = Objective(rows.rows, rows.family, rows.penalty(np.inf))
@@ -259,18 +243,3 @@ def _start_of_path(rows: ArrayRows, null_coef: Tensor, l1_ratio: float) -> float
         )
     total = (rows.weight_unit * rows.weight_sum).item()
     return l1_ratio / (strongest * total)
-
-
-def _warn(Cs: np.ndarray, optimality: list[float], tol: float, solver: str) -> None:
-    """Warn of models that have not reached the tolerance."""
-    short = [i for i, norm in enumerate(optimality) if not norm <= tol]
-    if short:
-        worst = max(optimality)
-        warnings.warn(
-            f"{solver} failed to converge for {len(short)} of {len(Cs)} Cs, the first of them "
-            f"Cs[{short[0]}]={Cs[short[0]]:.3g}: the gradient norm is up to {worst:.2e} "
-            f"(tol={tol:g}). Raise max_iter, scale the columns of X "
-            "(sklearn.preprocessing.StandardScaler), or leave out the largest Cs.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )

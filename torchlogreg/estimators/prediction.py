@@ -242,6 +242,15 @@ class LogisticClassifierMixin(ClassifierMixin):
         return tags
 
 
+def with_coef(model: Any, coef: Tensor, is_tensor: bool) -> Any:
+    """Give a classifier the coefficients (R, D), as tensors or as arrays; return it."""
+    d = model.n_features_in_
+    intercept = coef[:, d] if model.fit_intercept else coef.new_zeros(len(coef))
+    model.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
+    model.intercept_ = outgoing(intercept.clone(), is_tensor)
+    return model
+
+
 def _device_of(array: Any) -> torch.device:
     """Device of a tensor; the CPU for anything else."""
     return array.device if isinstance(array, Tensor) else torch.device("cpu")

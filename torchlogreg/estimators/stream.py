@@ -13,9 +13,10 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg.data.validation import check_training_data
-from torchlogreg.estimators import training
 from torchlogreg.estimators.base import Decorator, LogisticEstimator, checks_parameters
 from torchlogreg.estimators.solvers import takes_batches
+from torchlogreg.estimators.training_net import make_net, net_to_go_on
+from torchlogreg.estimators.training_rows import all_rows, work
 from torchlogreg.nets.callbacks import check_callbacks
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
@@ -105,7 +106,7 @@ class StreamEstimator(LogisticEstimator):
         solver = self._resolve(len(self.classes_), *data.X.shape)
         if not is_first:
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
-        rows = training.all_rows(self, data)
+        rows = all_rows(self, data)
         weight_before = 0.0 if is_first else self.weight_seen_
         (weight,) = (rows.weight_unit * rows.weight_sum).tolist()
         weight_seen = weight_before + weight
@@ -114,11 +115,10 @@ class StreamEstimator(LogisticEstimator):
                 f"The sum of the weights seen so far, sample_weight included, is {weight_seen}. "
                 "Divide all weights by a constant, and multiply C by it."
             )
-        work = training.work(self, data, solver)
-        with threads_for(work, rows.device), full_precision(rows.device):
-            net = None if is_first else training.net_to_go_on(self, solver)
+        with threads_for(work(self, data, solver), rows.device), full_precision(rows.device):
+            net = None if is_first else net_to_go_on(self, solver)
             if net is None:
-                net = training.make_net(self, solver, rows, len(self.classes_))
+                net = make_net(self, solver, rows, len(self.classes_))
             net.criterion_.penalty = rows.penalty(self.C, self.l1_ratio, weight_before)
             if not is_first:
                 net.start_at(self._starting_coef(self.classes_, rows))

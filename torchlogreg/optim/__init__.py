@@ -13,6 +13,7 @@ from torchlogreg.optim.optimizers import (
 from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.stages import Stages, Subsample
+from torchlogreg.optim.sweep import Sweep
 from torchlogreg.optim.truncated_newton import TruncatedNewton
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Solution",
     "Stages",
     "Subsample",
+    "Sweep",
     "TruncatedNewton",
     "minimise",
 ]

@@ -6,11 +6,12 @@ the optimizers for torch go step by step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
@@ -18,11 +19,12 @@ from torchlogreg.optim.checks import concluded
 from torchlogreg.optim.iteration import begin, step
 from torchlogreg.optim.state import Look
 from torchlogreg.optim.stopping import Standing
+from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.objective import Objective
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Batched):
     """What a minimisation has found, for B problems."""
 
     coef: Tensor
@@ -40,9 +42,21 @@ class Solution:
     n_iter: np.ndarray
     """Iterations (B,) that each problem has made."""
 
-    status: list[str]
+    status: tuple[str, ...]
     """Of each problem: "converged", with a gradient norm of at most ``tol``; "stalled"; or
     "unfinished", when the iterations ran out."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Solution]) -> Solution:
+        """Return what was found for the problems of several minimisations."""
+        return cls(
+            torch.cat([part.coef for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.optimality for part in parts]),
+            np.concatenate([part.suboptimality for part in parts]),
+            np.concatenate([part.n_iter for part in parts]),
+            tuple([status for part in parts for status in part.status]),
+        )
 
 
 class Run(Generic[M]):
@@ -172,5 +186,5 @@ def minimise(
         np.array([standing.optimality for standing in run.standings]),
         np.array([standing.gap for standing in run.standings]),
         np.array([standing.n_iter for standing in run.standings]),
-        [standing.status(algorithm.tol) for standing in run.standings],
+        tuple([standing.status(algorithm.tol) for standing in run.standings]),
     )

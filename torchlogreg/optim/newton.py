@@ -100,9 +100,9 @@ class Newton(Algorithm[NewtonMemory]):
     def gap(
         self, objective: Objective, point: Point, memory: NewtonMemory
     ) -> tuple[Tensor, NewtonMemory]:
-        """Newton decrement, with the Hessian of the last iteration."""
+        """Newton decrement, with the Hessian of the last iteration; before the first, of this point."""
         if memory.hessian is None:
-            return point.grad.new_full((len(point.grad),), torch.nan), memory
+            memory = memory.evolved(hessian=self._hessian(objective, point))
         direction = solved(memory.hessian, point.grad).neg_()
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)

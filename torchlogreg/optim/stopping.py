@@ -133,7 +133,9 @@ class Stopping:
             n_left = self.stage_patience if is_stand_in else self.patience
         if norm <= self.tol:
             n_left = min(n_left, self.stage_patience)
-        is_solved = norm <= self.goal and not gap > self.excess * self.tol * max(abs(value), 0.01)
+        # Without an estimate, as where somebody has given the start, a small gradient is no proof.
+        is_low = norm == 0 or gap <= self.excess * self.tol * max(abs(value), 0.01)
+        is_solved = norm <= self.goal and is_low
         return Standing(
             standing.n_iter + n_made,
             value,

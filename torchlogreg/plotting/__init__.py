@@ -8,5 +8,11 @@ matplotlib is imported when the first one is drawn.
 from torchlogreg.plotting.coefficient_image import CoefficientImageDisplay
 from torchlogreg.plotting.coefficient_path import CoefficientPathDisplay
 from torchlogreg.plotting.loss_curve import LossCurveDisplay
+from torchlogreg.plotting.score_curve import ScoreCurveDisplay
 
-__all__ = ["CoefficientImageDisplay", "CoefficientPathDisplay", "LossCurveDisplay"]
+__all__ = [
+    "CoefficientImageDisplay",
+    "CoefficientPathDisplay",
+    "LossCurveDisplay",
+    "ScoreCurveDisplay",
+]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from torch import Tensor
 
-from torchlogreg.plotting.needs import pyplot
+from torchlogreg.plotting.needs import classifier_of, pyplot
 
 _LABELS = {
     "C": "C",
@@ -20,7 +20,8 @@ class CoefficientPathDisplay:
     """Weights against C, one curve a feature.
 
     Use :meth:`from_path` to make one from what
-    :func:`~torchlogreg.logistic_regression_path` returns.
+    :func:`~torchlogreg.logistic_regression_path` returns, and :meth:`from_estimator` for a
+    cross-validation.
 
     Parameters
     ----------
@@ -100,6 +101,61 @@ class CoefficientPathDisplay:
             coefs=coefs.detach().cpu().numpy() if isinstance(coefs, Tensor) else coefs,
             classes=path.classes,
             feature_names=feature_names,
+        )
+        return display.plot(label=label, x=x, ax=ax, **line_kw)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        label: Any = None,
+        x: Literal["C", "n_nonzero", "l1_norm"] = "C",
+        feature_names: Any = None,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> Self:
+        """Draw the weights of a cross-validation: their means over the folds.
+
+        Parameters
+        ----------
+        estimator : TorchLogisticRegressionCV
+            Fitted; or a pipeline that ends with one. Of its ``l1_ratios`` the chosen one is shown.
+        label, x, ax, **line_kw
+            As for :meth:`plot`.
+        feature_names : array-like of shape (d,), default=None
+            Names of the features, for the legend; None for those that the estimator has seen, if
+            it has.
+
+        Returns
+        -------
+        display : CoefficientPathDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator has no such weights.
+        """
+        model = classifier_of(estimator)
+        if not hasattr(model, "coefs_paths_"):
+            raise TypeError(
+                f"{type(model).__name__} has no coefs_paths_: draw a fitted "
+                "TorchLogisticRegressionCV, or use from_path."
+            )
+        paths = model.coefs_paths_
+        paths = paths.detach().cpu().numpy() if isinstance(paths, Tensor) else paths
+        nearest = np.abs(model.l1_ratios_ - model.l1_ratio_).argmin()
+        order = np.argsort(model.Cs_)
+        display = cls(
+            Cs=model.Cs_[order],
+            coefs=paths[:, nearest, order, :, : model.n_features_in_].mean(axis=0),
+            classes=model.classes_,
+            feature_names=(
+                getattr(model, "feature_names_in_", None)
+                if feature_names is None
+                else feature_names
+            ),
         )
         return display.plot(label=label, x=x, ax=ax, **line_kw)
 

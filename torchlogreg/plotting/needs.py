@@ -13,7 +13,7 @@ def classifier_of(estimator: Any) -> Any:
     check_is_fitted(estimator)
     if isinstance(estimator, Pipeline):
         return classifier_of(estimator[-1])
-    if hasattr(estimator, "refit"):
+    if hasattr(estimator, "refit") and not hasattr(estimator, "coef_"):
         if not estimator.refit:
             raise ValueError(
                 f"refit=False: {type(estimator).__name__} has searched, but kept no estimator. "

@@ -5,6 +5,7 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -34,6 +35,20 @@ class Penalty(Batched):
     l1: Tensor | None = None
     is_zero: bool = False
     unrounded: Penalty | None = field(default=None, kw_only=True, repr=False)
+
+    @classmethod
+    def joined(cls, penalties: Sequence[Penalty]) -> Penalty:
+        """Return the penalty of all the problems of several ones, of the same kind."""
+        if len(penalties) == 1:
+            return penalties[0]
+        l1 = [penalty.l1 for penalty in penalties if penalty.l1 is not None]
+        wide = [penalty.unrounded for penalty in penalties if penalty.unrounded is not None]
+        return cls(
+            torch.cat([penalty.l2 for penalty in penalties]),
+            torch.cat(l1) if l1 else None,
+            all(penalty.is_zero for penalty in penalties),
+            unrounded=cls.joined(wide) if wide else None,
+        )
 
     def to(self, dtype: torch.dtype) -> Penalty:
         """Return the same penalty in another dtype."""

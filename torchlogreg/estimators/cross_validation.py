@@ -1,0 +1,446 @@
+"""The strength of the penalty by cross-validation: all folds and penalties as one batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
+from sklearn.model_selection import check_cv
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from torchlogreg.data.containers import as_numpy, outgoing
+from torchlogreg.data.validation import TrainingData, check_training_data, row_weights
+from torchlogreg.estimators.base import checks_parameters, warn_of_shortfall
+from torchlogreg.estimators.grid import MEGABYTE, Grid, solve_grid
+from torchlogreg.estimators.logistic import TorchLogisticRegression
+from torchlogreg.estimators.prediction import LogisticClassifierMixin, with_coef
+from torchlogreg.estimators.scoring import (
+    for_splitters,
+    score_by_scikit_learn,
+    score_on_device,
+    scorer_of,
+)
+from torchlogreg.estimators.selection import Chosen, choose, results_table
+from torchlogreg.estimators.solvers import SOLVERS
+
+
+class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
+    r"""Logistic regression whose penalty is chosen by cross-validation, solved as one batch.
+
+    The models of all folds and all penalties are those of :class:`TorchLogisticRegression`. They
+    share X, which is never copied: a row that a fold holds out has the weight 0. Every penalty
+    begins where those before it lead, and the models of all folds, and of all rows, are found
+    together. That of all rows at the chosen penalty is kept, so that a refit costs nothing more.
+
+    Parameters
+    ----------
+    Cs : int or array-like of shape (n_cs,), default=10
+        Inverse regularisation strengths, positive; ``np.inf`` for no penalty. An integer stands for
+        so many values between 1e-4 and 1e4, evenly spaced on a logarithmic scale.
+    l1_ratios : array-like of shape (n_l1_ratios,), default=(0.0,)
+        Parts of the penalty, 0 to 1, that are on the absolute values of the coefficients.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept.
+    cv : int, cross-validation generator or iterable, default=None
+        The folds: a number of stratified ones, None for five; a splitter of scikit-learn; or pairs
+        of the indices of the rows to fit and of those to score.
+    scoring : str, callable or None, default="neg_log_loss"
+        What the models are compared by on the rows held out: a name of scikit-learn's scorers, or
+        ``scorer(estimator, X, y)``; None for the accuracy. Log loss, Brier score, accuracies, F1
+        and the area under the ROC curve are computed on the device, for all models of a fold at
+        once.
+    refit : bool, default=True
+        Whether the model is that of all rows at the chosen penalty. If not, it is the mean of the
+        models of the folds, each at the penalty that is best for it; ``C_`` and ``l1_ratio_`` are
+        means, too.
+    selection : {"best", "one_standard_error"}, default="best"
+        Which penalty is chosen: that with the best mean score; or, with the same ``l1_ratio``, the
+        strongest whose mean score is at most a standard error below that (of the mean over the
+        folds, at the best) [1]_.
+    solver : str, default="auto"
+        An exact solver, as for :class:`TorchLogisticRegression`.
+    tol : float, default=1e-4
+        As for :class:`TorchLogisticRegression`, for every model.
+    max_iter : int, default=None
+        Most iterations for every model; None for the solver's default.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes; "balanced" follows the rows that a model is fitted to.
+    device : str or torch.device, default=None
+        Where to compute, such as "cuda"; None for the device of X, or the CPU.
+    verbose : int, default=0
+        If not 0, a bar shows how many of the models are done.
+    random_state : int, RandomState instance or None, default=None
+        As for :class:`TorchLogisticRegression`; it has nothing to do with the folds.
+    working_memory : float, default=None
+        Megabytes (2^20 bytes) for what is needed beyond X: as many models are solved at a time as
+        fit in there. None for that of :func:`sklearn.set_config`, which is 1024 by default.
+
+    Attributes
+    ----------
+    C_ : float
+        The chosen strength.
+    l1_ratio_ : float
+        The chosen part of the penalty on the absolute values.
+    Cs_ : ndarray of shape (n_cs,)
+        All strengths, in the order in which they were given.
+    l1_ratios_ : ndarray of shape (n_l1_ratios,)
+        All parts.
+    scores_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Scores on the rows held out.
+    coefs_paths_ : ndarray or Tensor of shape (n_folds, n_l1_ratios, n_cs, R, d + 1)
+        Weights and, in the last column, intercepts of the models of all folds. Without an intercept
+        there are d columns. R is 1 for two classes, otherwise K.
+    n_iter_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Iterations of every model.
+    optimality_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Their gradient norms, on the scale of ``tol``.
+    cv_results_ : dict of ndarrays
+        One entry for each penalty, as in
+        :class:`~sklearn.model_selection.GridSearchCV`: "param_C", "param_l1_ratio", "params",
+        "split0_test_score" and so on, "mean_test_score", "std_test_score", "rank_test_score". It
+        becomes a frame of pandas. There are no times: the models are solved together.
+    best_index_ : int
+        Place of the chosen penalty in ``cv_results_``. Only with ``refit=True``.
+    coef_ : ndarray or Tensor of shape (R, d)
+        Weights.
+    intercept_ : ndarray or Tensor of shape (R,)
+        Intercepts; zero without one.
+    classes_ : ndarray of shape (K,)
+        Labels, sorted.
+    solver_ : str
+        The solver that was used for the last of the ``l1_ratios``.
+    n_features_in_ : int
+        Number d of features.
+    feature_names_in_ : ndarray of shape (d,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    TorchLogisticRegression : One model.
+    logistic_regression_path : Models of all rows for many penalties.
+
+    References
+    ----------
+    .. [1] Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed.,
+       Section 7.10.1 (the one-standard-error rule).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from torchlogreg import TorchLogisticRegressionCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = TorchLogisticRegressionCV(Cs=5, cv=3).fit(X, y)
+    >>> model.scores_.shape
+    (3, 1, 5)
+    >>> model.predict(X[:2])
+    array([0, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "l1_ratios": ["array-like"],
+        "fit_intercept": ["boolean"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "refit": ["boolean"],
+        "selection": [StrOptions({"best", "one_standard_error"})],
+        "solver": [StrOptions({"auto", *(name for name, s in SOLVERS.items() if s.is_exact)})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "device": [str, torch.device, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "working_memory": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        Cs: Any = 10,
+        l1_ratios: Any = (0.0,),
+        fit_intercept: bool = True,
+        cv: Any = None,
+        scoring: Any = "neg_log_loss",
+        refit: bool = True,
+        selection: str = "best",
+        solver: str = "auto",
+        tol: float = 1e-4,
+        max_iter: int | None = None,
+        class_weight: dict[Any, Any] | str | None = None,
+        device: str | torch.device | None = None,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        working_memory: float | None = None,
+    ) -> None:
+        self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.selection = selection
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+        self.working_memory = working_memory
+
+    @checks_parameters
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
+        """Fit the models of all folds and penalties, score them, and choose.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+        y : array-like or Tensor of shape (n,)
+            Labels: numbers or strings, two classes or more.
+        sample_weight : array-like or Tensor of shape (n,), default=None
+            Weights of the rows, non-negative; None for 1. The scores heed them, too; with
+            scikit-learn's metadata routing, only if the scorer asks for them.
+        **params : dict
+            For the scorer; with metadata routing, for those who ask for them, such as ``groups``
+            for the splitter.
+
+        Returns
+        -------
+        self : TorchLogisticRegressionCV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter is unfit, if a fold has no row, or if no penalty has a score
+            in every fold.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a model does not reach ``tol``.
+        UserWarning
+            If some scores are not a number. Their penalties are not chosen.
+        """
+        Cs, l1_ratios = self._checked_grid()
+        routed = self._routed("fit", params, sample_weight)
+        data = check_training_data(self, X, y, sample_weight, None, self.device)
+        labels = data.classes[as_numpy(data.codes)]
+        folds = _checked_folds(
+            check_cv(self.cv, labels, classifier=True).split(
+                for_splitters(X), labels, **routed.splitter.split
+            ),
+            len(labels),
+        )
+        model = self._model(data)
+        weight = self._weights(data, labels, folds)
+        n_cells = len(weight) * len(Cs) * len(l1_ratios)
+        budget = self.working_memory or get_config()["working_memory"]
+        with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
+            grid = solve_grid(
+                model,
+                data,
+                weight,
+                Cs,
+                l1_ratios,
+                most_bytes=budget * MEGABYTE,
+                advance=bar.update,
+            )
+        paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
+        params = routed.scorer.score
+        self.scores_ = self._scores(model, paths, data, X, labels, folds, params)
+        self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
+        self.solver_ = grid.solver
+        self.coefs_paths_ = outgoing(paths.contiguous(), data.is_tensor)
+        self.n_iter_, self.optimality_ = (
+            np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
+        )
+        self.cv_results_ = results_table(self.scores_, Cs, l1_ratios)
+        chosen = choose(self.scores_, Cs, l1_ratios, self.selection, each_fold=not self.refit)
+        self._write(chosen, grid, data)
+        self._warn(grid, Cs, l1_ratios)
+        return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, **score_params: Any) -> float:
+        """Return the score by ``scoring`` for given rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+            Features.
+        y : array-like or Tensor of shape (n,)
+            Labels.
+        sample_weight : array-like or Tensor of shape (n,), default=None
+            Weights of the rows; None for 1.
+        **score_params : dict
+            For the scorer.
+
+        Returns
+        -------
+        score : float
+            Higher is better.
+        """
+        routed = self._routed("score", score_params, sample_weight)
+        scorer = scorer_of(self.scoring, self.classes_)
+        return float(scorer(self, X, as_numpy(y), **routed.scorer.score))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say who takes which metadata: the splitter and the scorer, and ``fit`` itself.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            As scikit-learn wants it.
+        """
+        to_scorer = MethodMapping().add(caller="fit", callee="score")
+        to_scorer = to_scorer.add(caller="score", callee="score")
+        to_splitter = MethodMapping().add(caller="fit", callee="split")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router = router.add(splitter=check_cv(self.cv), method_mapping=to_splitter)
+        return router.add(scorer=scorer_of(self.scoring), method_mapping=to_scorer)
+
+    def _routed(self, method: str, params: dict[str, Any], sample_weight: Any) -> Bunch:
+        """Return what splitter and scorer are given."""
+        given = params if sample_weight is None else {**params, "sample_weight": sample_weight}
+        if get_config()["enable_metadata_routing"]:
+            routed: Bunch = process_routing(self, method, **given)
+            return routed
+        if params:
+            raise ValueError(
+                f"{sorted(params)} cannot be passed to {method} without metadata routing: "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=given))
+
+    def _checked_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all strengths and ratios."""
+        Cs = self.Cs
+        Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else _numbers("Cs", Cs)
+        if not (Cs > 0).all():
+            raise ValueError(f"Cs={self.Cs!r} must be positive: the strengths are 1 / C.")
+        l1_ratios = _numbers("l1_ratios", self.l1_ratios)
+        if not ((l1_ratios >= 0) & (l1_ratios <= 1)).all():
+            raise ValueError(f"l1_ratios={self.l1_ratios!r} must lie between 0 and 1.")
+        return Cs, l1_ratios
+
+    def _model(self, data: TrainingData) -> TorchLogisticRegression:
+        """Return a model without coefficients, with the parameters that all of them have."""
+        model = TorchLogisticRegression(
+            tol=self.tol,
+            fit_intercept=self.fit_intercept,
+            solver=self.solver,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+            device=self.device,
+        )
+        model.classes_, model.n_features_in_ = data.classes, self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        return model
+
+    def _weights(
+        self, data: TrainingData, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+    ) -> Tensor:
+        """Row weights (n_folds, n), and another row for all rows if there is a refit."""
+        raw, codes = data.sample_weight.numpy(), as_numpy(data.codes)
+        weights = []
+        for number, (train, _) in enumerate(folds):
+            own = raw * np.bincount(train, minlength=len(labels))
+            if not own.any():
+                raise ValueError(
+                    f"cv={self.cv!r}: the rows that fold {number} fits have no weight. Drop rows "
+                    "whose sample_weight is 0, or split otherwise."
+                )
+            weights.append(row_weights(labels, codes, own, self.class_weight, data.classes))
+        if self.refit:
+            weights.append(row_weights(labels, codes, raw, self.class_weight, data.classes))
+        return torch.from_numpy(np.stack(weights))
+
+    def _scores(
+        self,
+        model: TorchLogisticRegression,
+        paths: Tensor,
+        data: TrainingData,
+        X: Any,
+        labels: np.ndarray,
+        folds: list[tuple[np.ndarray, np.ndarray]],
+        params: dict[str, Any],
+    ) -> np.ndarray:
+        """Scores (n_folds, n_l1_ratios, n_cs) on the rows that the folds hold out."""
+        scoring = "accuracy" if self.scoring is None else self.scoring
+        scores = []
+        for coef, (_, test) in zip(paths, folds, strict=True):
+            some = None
+            if params.keys() <= {"sample_weight"}:
+                weight = params.get("sample_weight")
+                weight = None if weight is None else np.asarray(as_numpy(weight))
+                some = score_on_device(scoring, coef.flatten(0, 1), data, test, weight)
+            if some is None:
+                cells = coef.flatten(0, 1).unbind()
+                models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in cells]
+                some = score_by_scikit_learn(scoring, models, X, labels, test, params)
+            scores.append(some.reshape(coef.shape[:2]))
+        return np.stack(scores)
+
+    def _write(self, chosen: Chosen, grid: Grid, data: TrainingData) -> None:
+        """Write the chosen penalty, and the model for it."""
+        self.C_, self.l1_ratio_ = chosen.C, chosen.l1_ratio
+        if self.refit:
+            (place,) = chosen.places
+            coef = grid.coef[*place, -1]
+            self.best_index_ = place[0] * grid.coef.shape[1] + place[1]
+        else:
+            cells = [grid.coef[*place, fold] for fold, place in enumerate(chosen.places)]
+            coef = torch.stack(cells).mean(0)
+        with_coef(self, coef, data.is_tensor)
+
+    def _warn(self, grid: Grid, Cs: np.ndarray, l1_ratios: np.ndarray) -> None:
+        """Warn of models that have not reached the tolerance."""
+
+        def name(place: int) -> str:
+            ratio, C, fold = np.unravel_index(place, grid.optimality.shape)
+            is_refit = self.refit and fold == grid.optimality.shape[2] - 1
+            rows = "all rows" if is_refit else f"fold {fold}"
+            return f"C={Cs[C]:.3g}, l1_ratio={l1_ratios[ratio]:g}, {rows}"
+
+        warn_of_shortfall(grid.solver, grid.optimality.ravel().tolist(), self.tol, "models", name)
+
+
+def _checked_folds(
+    folds: Iterable[tuple[Any, Any]], n_rows: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows of every fold, as indices."""
+    every, checked = np.arange(n_rows), []
+    for number, fold in enumerate(folds):
+        for part, verb in zip(fold, ("fit", "score"), strict=True):
+            if not len(part):
+                raise ValueError(f"cv: fold {number} has no row to {verb}. Split otherwise.")
+        train, test = (every[np.asarray(part)] for part in fold)
+        checked.append((train, test))
+    if not checked:
+        raise ValueError("cv has no folds: give two of them, or more.")
+    return checked
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Return numbers, at least one."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={values!r} must be numbers.") from error
+    if array.ndim != 1 or not len(array) or np.isnan(array).any():
+        raise ValueError(f"{name}={values!r} must be a list of numbers, one or more.")
+    return array

@@ -1,0 +1,109 @@
+"""Scores of models on rows that they were not fitted to: on the device, or by scikit-learn."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import get_scorer, make_scorer
+from sklearn.utils import _safe_indexing
+from torch import Tensor
+
+from torchlogreg.data.containers import as_numpy
+from torchlogreg.data.validation import TrainingData
+from torchlogreg.estimators.metrics import metric_of
+from torchlogreg.problem.families import family_of
+from torchlogreg.problem.products import full_precision, linear_predictor
+from torchlogreg.problem.row_block import select_rows
+
+LOGIT_ENTRIES = 2**22
+"""Most logits that there are at a time."""
+
+
+def score_on_device(
+    scoring: Any, coef: Tensor, data: TrainingData, index: np.ndarray, weight: np.ndarray | None
+) -> np.ndarray | None:
+    """Score models (M, R, D) on the rows of an index; None if scikit-learn has to do it.
+
+    The weights are those of all rows, for the scores only; None for 1.
+    """
+    place = torch.from_numpy(index).to(data.X.device)
+    codes = data.codes[place]
+    row_weight = torch.ones(len(codes), dtype=torch.float64)
+    if weight is not None:
+        row_weight = torch.from_numpy(weight[index].astype(np.float64))
+    row_weight = row_weight.to(codes.device)
+    K = len(data.classes)
+    metric = metric_of(scoring, codes, row_weight, K)
+    if metric is None:
+        return None
+    with torch.inference_mode(), full_precision(coef.device):
+        X = select_rows(data.X, place).to(coef.dtype)
+        n_at_once = max(LOGIT_ENTRIES // (len(codes) * coef.shape[1]), 1)
+        logits = (linear_predictor(X, some).mT for some in coef.split(n_at_once))
+        scores = [metric(eta, codes, row_weight, family_of(K), K) for eta in logits]
+    return torch.cat(scores).cpu().numpy()
+
+
+def score_by_scikit_learn(
+    scoring: Any,
+    models: list[Any],
+    X: Any,
+    y: np.ndarray,
+    index: np.ndarray,
+    params: Mapping[str, Any],
+) -> np.ndarray:
+    """Score fitted models on the rows of an index, as scikit-learn does.
+
+    ``params`` are the scorer's, those with an entry for each row for all rows.
+    """
+    scorer = scorer_of(scoring, models[0].classes_)
+    held_out, labels = rows_of(X, index), y[index]
+    own = {name: _part(value, index, len(y)) for name, value in params.items()}
+    return np.array([scorer(model, held_out, labels, **own) for model in models])
+
+
+def scorer_of(scoring: Any, classes: np.ndarray | None = None) -> Any:
+    """Return scikit-learn's scorer, which knows of all classes where it asks for them.
+
+    Held-out rows may not have all of them. Of two, the second one is the positive class.
+    """
+    scorer = get_scorer("accuracy" if scoring is None else scoring)
+    function = getattr(scorer, "_score_func", None)
+    if classes is None or function is None:
+        return scorer
+    asked = inspect.signature(function).parameters
+    if "labels" not in asked:
+        return scorer
+    known = {"labels": classes}
+    if len(classes) == 2 and "pos_label" in asked:
+        known["pos_label"] = classes[-1]
+    return make_scorer(
+        function,
+        greater_is_better=scorer._sign == 1,
+        response_method=scorer._response_method,
+        **{**known, **scorer._kwargs},
+    )
+
+
+def for_splitters(X: Any) -> Any:
+    """Return features as splitters know them; of a tensor on a GPU, or a sparse one, the places."""
+    is_foreign = isinstance(X, Tensor) and (X.is_cuda or X.layout is not torch.strided)
+    return np.arange(len(X))[:, None] if is_foreign else as_numpy(X)
+
+
+def rows_of(X: Any, index: np.ndarray) -> Any:
+    """Return the rows of an index of features in any container."""
+    if isinstance(X, Tensor):
+        return select_rows(X, torch.from_numpy(index).to(X.device))
+    return _safe_indexing(X, index)
+
+
+def _part(value: Any, index: np.ndarray, n_rows: int) -> Any:
+    """What belongs to some of the rows, if there is something for every row."""
+    if not hasattr(value, "__len__") or isinstance(value, str) or len(value) != n_rows:
+        return value
+    return _safe_indexing(as_numpy(value), index)

@@ -1,0 +1,164 @@
+"""From the parameters of an estimator and its training set to a skorch net, or an algorithm."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
+from torchlogreg.estimators.training_rows import batch_size_of, seed_of
+from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
+from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.optim import FullBatchOptimizer
+from torchlogreg.optim.algorithm import Algorithm
+from torchlogreg.problem.modules import module_class
+from torchlogreg.problem.penalties import Penalty
+
+
+def make_net(
+    estimator: Any,
+    solver: Solver,
+    rows: TrainingSet,
+    n_classes: int,
+    valid_set: TrainingSet | None = None,
+) -> LogisticNet:
+    """Translate scikit-learn's parameters into those of a skorch net, and initialise it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Has the parameters.
+    solver : Solver
+        What ``estimator.solver`` stands for.
+    rows : TrainingSet
+        The data.
+    n_classes : int
+        Number K of classes.
+    valid_set : TrainingSet, optional
+        Rows held out.
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not suit the solver or the data.
+    """
+    penalty = rows.penalty(estimator.C, estimator.l1_ratio)
+    callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
+    arguments: dict[str, Any] = {
+        "module__n_features": rows.n_features,
+        "module__n_outputs": rows.family.n_outputs(n_classes),
+        "module__bias": estimator.fit_intercept,
+        "module__batch_shape": (1,),
+        "module__device": rows.device,
+        "module__dtype": rows.dtype,
+        "criterion__family": rows.family,
+        "criterion__penalty": penalty,
+        "optimizer": solver.optimizer,
+        **{f"optimizer__{name}": value for name, value in solver.options.items()},
+        "max_epochs": solver.max_iter if estimator.max_iter is None else estimator.max_iter,
+        "callbacks": callbacks or "disable",
+        "device": str(rows.device),
+    }
+    if solver.is_exact:
+        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks))
+        net_class: type[LogisticNet] = FullBatchNet
+    else:
+        arguments |= _mini_batch_arguments(estimator, solver, rows, penalty)
+        arguments["valid_set"] = valid_set
+        net_class = MiniBatchNet
+    net = net_class(module_class(n_classes), **{**arguments, **(estimator.net_params or {})})
+    net.initialize()
+    return net
+
+
+def make_algorithm(estimator: Any, solver: Solver) -> Algorithm[Any]:
+    """Translate the parameters of an estimator to those of an exact solver's algorithm."""
+    assert issubclass(solver.optimizer, FullBatchOptimizer)
+    options: dict[str, Any] = {"tol": float(estimator.tol), **solver.options}
+    if solver.is_random:
+        options["seed"] = seed_of(estimator)
+    algorithm: Algorithm[Any] = solver.optimizer.algorithm_class(**options)
+    return algorithm
+
+
+def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
+    """Return the net of an estimator if its optimizer can go on, with what the user has changed.
+
+    None if it was trained with another solver.
+    """
+    net = estimator.net_
+    if not (isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer):
+        return None
+    shape = (1, estimator.coef_.shape[0], estimator.n_features_in_ + estimator.fit_intercept)
+    if net.module_.coef.shape != shape:
+        return None
+    if estimator.batch_size is not None:
+        net.batch_size = estimator.batch_size
+    if estimator.lr is not None and estimator.lr != net.lr:
+        net.set_params(lr=float(estimator.lr))
+    return net
+
+
+def _exact_arguments(
+    estimator: Any, solver: Solver, rows: TrainingSet, is_watched: bool
+) -> dict[str, Any]:
+    """Return what only the exact solvers take."""
+    if estimator.early_stopping:
+        raise ValueError(
+            f"early_stopping={estimator.early_stopping!r}: solver={solver.name!r} reads all rows "
+            "at once. Set early_stopping=False, or use a mini-batch solver such as 'sgd' or 'adam'."
+        )
+    if estimator.tol is None:
+        raise ValueError(f"tol=None: solver={solver.name!r} needs a tolerance, such as 1e-4.")
+    arguments: dict[str, Any] = {
+        "lr": 1.0,
+        "optimizer__tol": float(estimator.tol),
+        "batch_size": rows.n_rows,
+    }
+    if solver.is_random:
+        arguments["optimizer__seed"] = seed_of(estimator)
+    if solver.can_queue and not is_watched and rows.device.type != "cpu":
+        arguments["optimizer__check_every"] = QUEUED_ITERATIONS
+    return arguments
+
+
+def _mini_batch_arguments(
+    estimator: Any, solver: Solver, rows: TrainingSet, penalty: Penalty
+) -> dict[str, Any]:
+    """Return what only the mini-batch solvers take."""
+    if estimator.lr is not None:
+        lr = float(estimator.lr)
+    elif solver.lr is not None:
+        lr = solver.lr
+    else:
+        lr = _safe_learning_rate(rows, penalty)
+    return {
+        "lr": lr,
+        "batch_size": batch_size_of(estimator),
+        "seed": seed_of(estimator),
+        "tol": estimator.tol,
+        "n_iter_no_change": estimator.n_iter_no_change,
+    }
+
+
+def _safe_learning_rate(rows: TrainingSet, penalty: Penalty) -> float:
+    r"""Return 1 / L, with a bound L for the smoothness of the expected loss of a row.
+
+    A row's loss is smooth with the constant :math:`\sigma \lVert x \rVert^2`, where
+    :math:`\sigma` is 1/4 for two classes and 1/2 for more; the weighted mean over some rows is
+    taken.
+    """
+    sample = rows.sample()
+    ones = torch.ones(1, sample.n_columns, dtype=rows.dtype, device=rows.device)
+    weight = sample.weight / sample.weight.sum()
+    smoothness = rows.family.smoothness * (weight * sample.square_norms(ones)).sum()
+    bound = (smoothness + penalty.l2.max()).item()
+    if not 0 < bound < math.inf:
+        raise ValueError(
+            f"lr=None: no learning rate follows from this data, whose rows have a curvature of "
+            f"{bound} in {rows.dtype}. Scale the columns of X, or give lr."
+        )
+    return 1 / bound
