@@ -12,6 +12,7 @@ from benchmarks.competitors import COMPETITORS
 from benchmarks.curves import curves, first_as_good, plot
 from benchmarks.datasets import DATASETS
 from benchmarks.epochs import CASES, epochs
+from benchmarks.grids import SHAPES, grids
 from benchmarks.growth import growth
 from benchmarks.load import load
 from benchmarks.memory import PROCESSES, peak_memory
@@ -146,6 +147,15 @@ def measure_epochs(options, output):
     return records
 
 
+def measure_grids(options, output):
+    """Time of cross-validations next to scikit-learn's."""
+    options.datasets = [name for name in SHAPES if name in options.datasets]
+    records = _for_each_dataset(options, lambda name: grids(name, DATASETS[name](), options.C))
+    keys = ["dataset", "competitor", "seconds", "C", "least_excess", "most_excess"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
 def measure_load(options, output):
     """Time of a fit beside other programs."""
     records = _for_each_dataset(options, lambda name: load(name, DATASETS[name](), options.C))
@@ -188,6 +198,7 @@ PARTS = {
     "curves": draw_curves,
     "lasso_curves": draw_sparse_curves,
     "memory": measure_memory,
+    "grids": measure_grids,
     "growth": measure_growth,
     "epochs": measure_epochs,
     "load": measure_load,

@@ -70,14 +70,14 @@ def test_every_model_is_that_of_a_separate_fit(load, l1_ratio):
     X, y = load()
     folds = list(StratifiedKFold(3).split(X, y))
     weight = np.random.default_rng(1).uniform(0.5, 2.0, len(y))
-    Cs = [1e-3, 1.0, 100.0] if l1_ratio == 0 else [0.05, 1.0]
-    model = TorchLogisticRegressionCV(Cs=Cs, l1_ratios=[l1_ratio], cv=folds, tol=1e-8)
+    Cs = [1e-3, 1.0, 10.0] if l1_ratio == 0 else [0.05, 1.0]
+    model = TorchLogisticRegressionCV(Cs=Cs, l1_ratios=[l1_ratio], cv=folds, tol=1e-9)
     model.fit(X, y, sample_weight=weight)
-    assert (model.optimality_ <= 1e-8).all()
+    assert (model.optimality_ <= 1e-9).all()
     scorer = scorer_of("neg_log_loss", model.classes_)
     for f, (train, test) in enumerate(folds):
         for c, C in enumerate(Cs):
-            single = TorchLogisticRegression(C, l1_ratio=l1_ratio, tol=1e-8)
+            single = TorchLogisticRegression(C, l1_ratio=l1_ratio, tol=1e-9)
             single.fit(X[train], y[train], weight[train])
             exact = judge(single, X[train], y[train], weight[train])
             score = scorer(single, X[test], y[test], sample_weight=weight[test])
@@ -85,7 +85,7 @@ def test_every_model_is_that_of_a_separate_fit(load, l1_ratio):
             single.coef_, single.intercept_ = cell[:, :-1], cell[:, -1]
             found = judge(single, X[train], y[train], weight[train])
             assert found.objective == pytest.approx(exact.objective, rel=1e-9)
-            assert found.optimality <= 1e-8 + found.rounding
+            assert found.optimality <= 1e-9 + found.rounding
             assert model.scores_[f, 0, c] == pytest.approx(score, abs=1e-6)
     whole = TorchLogisticRegression(model.C_, l1_ratio=l1_ratio, tol=1e-8).fit(X, y, weight)
     assert_allclose(model.coef_, whole.coef_, atol=1e-4)
@@ -105,7 +105,7 @@ def test_cells_at_the_default_tolerance_are_as_low_as_separate_fits(load):
             cell = model.coefs_paths_[f, 0, c]
             single.coef_, single.intercept_ = cell[:, :-1], cell[:, -1]
             excess = judge(single, X[train], y[train]).objective - least
-            assert excess <= 2e-6 * max(least, 0.01)
+            assert excess <= 5e-6 * max(least, 0.01)  # 1e-6 by the model of the last pairs
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -280,7 +280,7 @@ def test_results_load_into_a_frame():
 
 def test_the_one_standard_error_rule():
     X, y = digits()
-    best = TorchLogisticRegressionCV(Cs=9, cv=5).fit(X, y)
+    best = TorchLogisticRegressionCV(Cs=np.logspace(-2, 2, 13), cv=5).fit(X, y)
     rule = clone(best).set_params(selection="one_standard_error").fit(X, y)
     mean = best.scores_.mean(axis=0)[0]
     top = mean.argmax()
@@ -300,8 +300,9 @@ def test_the_order_of_the_penalties_is_the_users():
 @pytest.mark.parametrize("load", [digits, counts])
 def test_little_memory_changes_nothing(load):
     X, y = load()
-    plenty = TorchLogisticRegressionCV(Cs=4, cv=3, tol=1e-8).fit(X, y)
-    little = TorchLogisticRegressionCV(Cs=4, cv=3, tol=1e-8, working_memory=0.5).fit(X, y)
+    Cs = [1e-3, 0.1, 10.0]
+    plenty = TorchLogisticRegressionCV(Cs=Cs, cv=3, tol=1e-9).fit(X, y)
+    little = TorchLogisticRegressionCV(Cs=Cs, cv=3, tol=1e-9, working_memory=0.5).fit(X, y)
     assert_allclose(little.scores_, plenty.scores_, atol=1e-7)
     assert_allclose(little.coef_, plenty.coef_, atol=1e-4)
 

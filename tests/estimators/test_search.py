@@ -10,6 +10,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, get_scorer, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
@@ -145,8 +146,7 @@ def test_routed_weights():
 def test_without_a_refit_there_is_no_estimator():
     search = BatchedGridSearchCV(PIPELINE, GRID, cv=3, refit=False).fit(*wine())
     assert not hasattr(search, "best_estimator_")
-    with pytest.raises(AttributeError, match="refit"):
-        search.predict(wine()[0])
+    assert not hasattr(search, "predict")
 
 
 def test_it_nests_and_clones():
@@ -173,7 +173,8 @@ def test_a_failing_transformer_gives_the_error_score():
     X, y = wine()
     pipeline = Pipeline([("pca", PCA()), ("model", CLASSIFIER)])
     grid = {"pca__n_components": [2, 500], "model__C": [0.1]}
-    with pytest.warns(Warning, match="fits failed"):
+    with pytest.warns((FitFailedWarning, UserWarning)) as caught:  # some scores are nan
         search = BatchedGridSearchCV(pipeline, grid, cv=3).fit(X, y)
+    assert any("fits failed" in str(warning.message) for warning in caught)
     assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
     assert search.best_params_["pca__n_components"] == 2

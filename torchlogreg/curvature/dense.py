@@ -40,6 +40,8 @@ class Dense(Curvature):
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g; not a number if the matrix has no factor."""
+        if len(self.factor) < len(g):  # one matrix for all problems
+            return torch.cholesky_solve(g.flatten(1).T, self.factor[0]).T.reshape(g.shape)
         return torch.cholesky_solve(g.reshape(len(g), -1, 1), self.factor).view_as(g)
 
     def _multiply(self, v: Tensor) -> Tensor:

@@ -112,26 +112,40 @@ def invert_(matrices: Tensor) -> Tensor:
 
 
 def multiply(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply symmetric matrices (..., D, D) by vectors (..., D)."""
-    if matrices.numel() < BATCHED_ENTRIES or matrices.device.type != "cpu":
-        if matrices.shape[:-1] == vectors.shape:
-            flat = matrices.flatten(0, -3)
-            return torch.bmm(flat, vectors.reshape(len(flat), -1, 1)).view_as(vectors)
-        return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
-    # On a CPU the batched product takes three times as long as one after the other.
-    matrices = matrices.expand(*vectors.shape, -1)
+    """Multiply symmetric matrices (1 or B, ..., D, D) by vectors (B, ..., D)."""
+    if len(matrices) < len(vectors):
+        return _multiply_shared(matrices[0], vectors)
+    if _goes_at_once(matrices):
+        flat = matrices.flatten(0, -3)
+        return torch.bmm(flat, vectors.reshape(len(flat), -1, 1)).view_as(vectors)
     pairs = zip(matrices.flatten(0, -3), vectors.flatten(0, -2), strict=True)
     products = [multiply_transposed(vector.unsqueeze(0), matrix) for matrix, vector in pairs]
     return torch.cat(products).view_as(vectors)
 
 
 def multiply_all(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply symmetric matrices (B, R, D, D) by vectors (B, D) that all R of them share."""
+    """Multiply symmetric matrices (1 or B, R, D, D) by vectors (B, D) that all R of them share."""
     R, D = matrices.shape[1:3]
     stacked = matrices.flatten(1, 2)
-    if matrices.numel() < BATCHED_ENTRIES or matrices.device.type != "cpu":
+    if len(stacked) < len(vectors):
+        return multiply_transposed(vectors, stacked[0]).view(-1, R, D)
+    if _goes_at_once(matrices):
         return (stacked @ vectors.unsqueeze(-1)).view(len(vectors), R, D)
-    stacked = stacked.expand(len(vectors), -1, -1)
     pairs = zip(stacked, vectors, strict=True)
     products = [multiply_transposed(vector.unsqueeze(0), matrix) for matrix, vector in pairs]
     return torch.cat(products).view(len(vectors), R, D)
+
+
+def _goes_at_once(matrices: Tensor) -> bool:
+    """Whether a batched product is fast: on a CPU it takes three times as long as one by one."""
+    return matrices.numel() < BATCHED_ENTRIES or matrices.device.type != "cpu"
+
+
+def _multiply_shared(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Multiply symmetric matrices (..., D, D) that all problems share by vectors (B, ..., D)."""
+    if matrices.ndim == 2:
+        return multiply_transposed(vectors, matrices)
+    if _goes_at_once(matrices):
+        return torch.bmm(vectors.transpose(0, 1), matrices).transpose(0, 1).contiguous()
+    products = [multiply_transposed(vectors[:, r], matrix) for r, matrix in enumerate(matrices)]
+    return torch.stack(products, dim=1)

@@ -53,8 +53,9 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     cv : int, cross-validation generator or iterable, default=None
-        The folds: a number of stratified ones, None for five; a splitter of scikit-learn; or pairs
-        of the indices of the rows to fit and of those to score.
+        The folds: a number of stratified ones; a splitter of scikit-learn; or pairs of the indices
+        of the rows to fit and of those to score. None for five stratified ones, or for as many as
+        the most frequent class has rows, if that is less.
     scoring : str, callable or None, default="neg_log_loss"
         What the models are compared by on the rows held out: a name of scikit-learn's scorers, or
         ``scorer(estimator, X, y)``; None for the accuracy. Log loss, Brier score, accuracies, F1
@@ -239,10 +240,9 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         routed = self._routed("fit", params, sample_weight)
         data = check_training_data(self, X, y, sample_weight, None, self.device)
         labels = data.classes[as_numpy(data.codes)]
+        splitter = _splitter(self.cv, labels)
         folds = _checked_folds(
-            check_cv(self.cv, labels, classifier=True).split(
-                for_splitters(X), labels, **routed.splitter.split
-            ),
+            splitter.split(for_splitters(X), labels, **routed.splitter.split),
             len(labels),
         )
         model = self._model(data)
@@ -417,6 +417,13 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
             return f"C={Cs[C]:.3g}, l1_ratio={l1_ratios[ratio]:g}, {rows}"
 
         warn_of_shortfall(grid.solver, grid.optimality.ravel().tolist(), self.tol, "models", name)
+
+
+def _splitter(cv: Any, labels: np.ndarray) -> Any:
+    """Return a splitter."""
+    if cv is None:
+        cv = max(min(5, int(np.unique(labels, return_counts=True)[1].max())), 2)
+    return check_cv(cv, labels, classifier=True)
 
 
 def _checked_folds(

@@ -15,13 +15,20 @@ from torchlogreg.data.validation import TrainingData
 from torchlogreg.estimators.solvers import Solver
 from torchlogreg.estimators.training_net import make_algorithm
 from torchlogreg.estimators.training_rows import all_rows, null_coef, work
-from torchlogreg.optim import Solution, Sweep
+from torchlogreg.optim import KeptCurvature, QuasiNewton, Solution, Sweep
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
 
 CALLS = 4e7
 """Multiplications in the time of the calls of an iteration: smaller problems are put together."""
+
+EARLIEST = (0, 0, 0, 0, 160, 640)
+"""Iterations before which preconditioners of some quality are not built: where a penalty begins the
+coefficients are settled."""
+
+LOGIT = 300.0
+"""Multiplications in the time that an iteration spends on a logit of a row."""
 
 MEGABYTE = 2**20
 """Bytes of a unit of ``working_memory``."""
@@ -111,10 +118,13 @@ def _swept(
 ) -> list[Solution]:
     """Solutions of some problems for each of the rising Cs."""
     n_problems = len(weight)
+    algorithm, limit = make_algorithm(estimator, solver), estimator.max_iter or solver.max_iter
     n_at_once = max(int(CALLS / (n_problems * work(estimator, data, solver))), 1)
     n_at_once = min(n_at_once, max(n_together // n_problems, 1), len(Cs))
+    if isinstance(algorithm, QuasiNewton) and algorithm.preconditioner is not None:
+        alike = KeptCurvature(earliest=EARLIEST, logit=LOGIT)
+        algorithm, n_at_once = replace(algorithm, preconditioner=alike), 1
     total = work(estimator, data, solver) * n_problems * n_at_once
-    algorithm, limit = make_algorithm(estimator, solver), estimator.max_iter or solver.max_iter
     device, solutions = data.X.device, []
     with torch.inference_mode(), threads_for(total, device), full_precision(device):
         rows = all_rows(estimator, replace(data, sample_weight=weight), is_centred=True)

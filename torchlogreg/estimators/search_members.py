@@ -221,11 +221,13 @@ class _Fold:
             C.index(penalty["C"]),
             weight.index(joblib.hash(penalty["class_weight"])),
         )
-        grid, twin = self._grid, copy.copy(self._classifier)
+        grid = self._grid
+        twin: TorchLogisticRegression = copy.copy(self._classifier)
         twin.set_params(**penalty)
         twin.n_iter_ = grid.n_iter[place][None].astype(np.int32)
         twin.optimality_, twin.solver_ = float(grid.optimality[place]), grid.solver
-        return with_coef(twin, grid.coef[place], self._is_tensor)
+        with_coef(twin, grid.coef[place], self._is_tensor)
+        return twin
 
     def pipeline(self, classifier: Any) -> Any:
         """Return the fitted pipeline that ends with a classifier."""

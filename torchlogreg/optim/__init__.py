@@ -1,6 +1,6 @@
 """How an objective is minimised: one loop, and the algorithms that find directions for it."""
 
-from torchlogreg.optim.choice import SampledCurvature
+from torchlogreg.optim.choice import KeptCurvature, SampledCurvature
 from torchlogreg.optim.minimise import Solution, minimise
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.optimizers import (
@@ -19,6 +19,7 @@ from torchlogreg.optim.truncated_newton import TruncatedNewton
 __all__ = [
     "LBFGS",
     "FullBatchOptimizer",
+    "KeptCurvature",
     "Newton",
     "NewtonCG",
     "NewtonCholesky",

@@ -9,12 +9,12 @@ that a fit is the same whenever it is repeated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
-from torchlogreg.curvature import Blocks, Curvature, Diagonal, Kronecker
+from torchlogreg.curvature import Blocks, Curvature, Dense, Diagonal, Kronecker
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
@@ -36,8 +36,18 @@ class SampledCurvature:
     there is none, beyond ``min_columns`` columns.
     """
 
-    earliest: ClassVar[tuple[int, ...]] = (0, 0, 5, 40, 160, 640)
+    earliest: tuple[int, ...] = (0, 0, 5, 40, 160, 640)
     """Iterations before which a quality is not built: the coefficients have not settled."""
+
+    is_shared: bool = False
+    """Whether all problems get that of the last one, penalty included: they are alike."""
+
+    dense_entries: int = 2**20
+    """Most entries of a Hessian over all coefficients, which takes the place of blocks if it is
+    shared."""
+
+    logit: float = 0.0
+    """Multiplications in the time that an iteration spends on a logit of a row."""
 
     rows_per_column: int = 8
     """Rows in the smallest sample for every column of a D x D matrix."""
@@ -80,19 +90,24 @@ class SampledCurvature:
         """
         B, R, D = point.coef.shape
         is_determined = objective.rows.n_rows >= D or self.min_columns >= D
-        if not is_determined or (quality > 0 and not self._fits(objective, B, 1, D)):
+        if not is_determined or (quality > 0 and not self._fits(objective, self._n_built(B), 1, D)):
             return math.inf
         if quality == 0:
             return 0.0
+        if self._is_dense(point, quality):
+            P = R * D
+            work = objective.rows.n_rows * P**2 * self.gram_factor + P**3 / 3
+            return work / self._iteration(objective, B * R)
         n_rows = self.n_rows(objective, point, quality)
         work = n_rows * self._work_per_row(D) + D**3 * self.inverse_factor
-        n_matrices = B * R if self._has_blocks(objective, point, quality) else B
+        n_built = self._n_built(B)
+        n_matrices = n_built * R if self._has_blocks(objective, point, quality) else n_built
         return n_matrices * work / self._iteration(objective, B * R)
 
     def __call__(
         self, objective: Objective, point: Point, generator: torch.Generator, *, quality: int
     ) -> Curvature:
-        """Approximate the Hessian of the loss at a point.
+        """Approximate the Hessian at a point, for those who only solve with it.
 
         Parameters
         ----------
@@ -108,24 +123,45 @@ class SampledCurvature:
         Returns
         -------
         curvature : Curvature
-            Of the loss, without the penalty.
+            With the penalty. Of the last problem alone, if it is shared.
         """
+        n_rows = self.n_rows(objective, point, quality)
+        if self.is_shared:
+            last = [len(point.coef) - 1]
+            objective, point = objective.take(last), point.take(last)
+        loss = self._loss(objective, point, generator, quality, n_rows)
+        return loss.shifted(objective.ridge).into_inverse()
+
+    def _loss(
+        self, objective: Objective, point: Point, generator: torch.Generator, quality: int, n: int
+    ) -> Curvature:
+        """Approximate the Hessian of the loss by n rows."""
         if quality == 0:
             return Diagonal.at(objective, point)
-        n_rows = self.n_rows(objective, point, quality)
+        if self._is_dense(point, quality):
+            return Dense(objective.hessian(point))
         form = Blocks if self._has_blocks(objective, point, quality) else Kronecker
-        return form.sampled(objective, point, generator, n_rows)
+        return form.sampled(objective, point, generator, n)
 
     def n_rows(self, objective: Objective, point: Point, quality: int) -> int:
         """Rows of the sample: as many as blocks could have for an iteration, if that is more."""
         B, R, D = point.coef.shape
         n_least = max(self.rows_per_column * D, self.min_rows) << max(quality - 2, 0)
-        budget = self._iteration(objective, B * R) / (B * R)
+        budget = self._iteration(objective, B * R) / (self._n_built(B) * R)
         n_wanted, n_all = max(n_least, int(budget / self._work_per_row(D))), objective.rows.n_rows
         return n_all if 2 * n_wanted >= n_all else n_wanted
 
     def _has_blocks(self, objective: Objective, point: Point, quality: int) -> bool:
-        return quality >= 2 and self._fits(objective, *point.coef.shape)
+        B, R, D = point.coef.shape
+        return quality >= 2 and self._fits(objective, self._n_built(B), R, D)
+
+    def _is_dense(self, point: Point, quality: int) -> bool:
+        _, R, D = point.coef.shape
+        return self.is_shared and quality >= 3 and R > 1 and self.dense_entries >= (R * D) ** 2
+
+    def _n_built(self, n_problems: int) -> int:
+        """Number of problems that matrices are built for."""
+        return 1 if self.is_shared else n_problems
 
     def _fits(self, objective: Objective, B: int, R: int, D: int) -> bool:
         return max(self.max_entries, objective.rows.n_entries // 4) >= B * R * D**2
@@ -134,8 +170,54 @@ class SampledCurvature:
         """Multiplications in the time of an iteration, which multiplies the data twice."""
         rows = objective.rows
         factor = 1 if rows.is_dense else self.sparse_factor
-        return 2 * rows.n_entries * (n_outputs + self.read) * factor + self.calls
+        products = 2 * rows.n_entries * (n_outputs + self.read) * factor
+        return products + rows.n_rows * n_outputs * self.logit + self.calls
 
     def _work_per_row(self, n_columns: int) -> float:
         """Multiplications in the time that a row takes on its way into a D x D matrix."""
         return n_columns * (n_columns * self.gram_factor + self.gather)
+
+
+KEPT = 2
+"""Quality that a curvature of another penalty counts as."""
+
+
+@dataclass(frozen=True)
+class KeptCurvature(SampledCurvature):
+    """The same along a path of penalties: the blocks of one serve the next ones, too.
+
+    Only their penalty is another, and they follow the mean curvature of the rows. Fresh ones are
+    built when they are due, as a better quality. All problems of a batch share those of the last.
+
+    Parameters
+    ----------
+    kept : dict
+        Where the blocks are, and the mean curvature for which they were built.
+    """
+
+    is_shared: bool = True
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def cost(self, objective: Objective, point: Point, quality: int) -> float:
+        """Return how many iterations take as long as to build that quality, or to invert it."""
+        if not self._serves(point, quality):
+            return super().cost(objective, point, quality)
+        B, R, D = point.coef.shape
+        return R * D**3 * self.inverse_factor / self._iteration(objective, B * R)
+
+    def _loss(
+        self, objective: Objective, point: Point, generator: torch.Generator, quality: int, n: int
+    ) -> Curvature:
+        """Approximate the Hessian of the loss, by what is kept if that will do."""
+        mean = objective.mean_curvature(objective.curvature(point)).unsqueeze(-1)
+        if self._serves(point, quality):
+            return Blocks(self.kept["matrices"] * (mean / self.kept["mean"]))
+        loss = super()._loss(objective, point, generator, quality, n)
+        if isinstance(loss, Blocks):
+            self.kept.update(matrices=loss.matrices, mean=mean)
+            return Blocks(loss.matrices.clone())  # what is inverted is lost
+        return loss
+
+    def _serves(self, point: Point, quality: int) -> bool:
+        matrices = self.kept.get("matrices")
+        return quality == KEPT and matrices is not None and matrices.dtype == point.coef.dtype

@@ -91,7 +91,7 @@ class Run(Generic[M]):
         objective = objective if look_every == 1 else objective.unattended()
         stages = [objective]
         if algorithm.stages is not None:
-            stages = algorithm.stages.of(objective, coef.shape[1])
+            stages = algorithm.stages.of(objective, len(coef) * coef.shape[1])
         memory = algorithm.restored(stored or {}, coef, is_attended=objective.is_attended)
         standings = (Standing(),) * len(coef)
         self.look_every = look_every

@@ -48,6 +48,9 @@ class NewtonMemory(Memory):
     known: Tensor | None = None
     """The direction there."""
 
+    is_fresh: bool = False
+    """Whether that is the very point that the Hessian belongs to."""
+
 
 @dataclass(frozen=True)
 class Newton(Algorithm[NewtonMemory]):
@@ -93,17 +96,19 @@ class Newton(Algorithm[NewtonMemory]):
     ) -> tuple[Tensor, NewtonMemory]:
         """Solve H p = -g, unless the last Hessian was found to serve once more."""
         if memory.known_at is point and memory.known is not None:
-            return memory.known, memory
+            return memory.known, NewtonMemory(memory.hessian) if memory.is_fresh else memory
         hessian = self._hessian(objective, point)
         return hessian.solve(point.grad).neg_(), NewtonMemory(hessian)
 
     def gap(
         self, objective: Objective, point: Point, memory: NewtonMemory
     ) -> tuple[Tensor, NewtonMemory]:
-        """Newton decrement, with the Hessian of the last iteration; before the first, of this point."""
-        if memory.hessian is None:
-            memory = memory.evolved(hessian=self._hessian(objective, point))
-        direction = solved(memory.hessian, point.grad).neg_()
+        """Newton decrement, with the Hessian of the last iteration, or of this point at first."""
+        hessian = memory.hessian
+        if hessian is None:
+            hessian = self._hessian(objective, point)
+            memory = NewtonMemory(hessian, is_fresh=True)
+        direction = solved(hessian, point.grad).neg_()
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
         return -0.5 * (point.grad * direction).sum((-2, -1)), memory

@@ -179,10 +179,14 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     def gap(
         self, objective: Objective, point: Point, memory: QuasiNewtonMemory
     ) -> tuple[Tensor, QuasiNewtonMemory]:
-        """Half the decrease that the model promises along its step."""
-        memory = self._on_curvature(objective, point, memory, memory.quality)
+        """Half the decrease that the model promises along its step; a bound before the first."""
+        quality = memory.quality
+        if quality < 0:  # of a diagonal alone, no estimate can be trusted
+            quality = self._quality_due(objective, point, memory, math.inf)
+            quality = -1 if quality == 0 else quality
+        memory = self._on_curvature(objective, point, memory, quality)
         if not len(memory.pairs) and memory.pairs.initial is None:
-            return point.grad.new_full((len(point.grad),), torch.nan), memory
+            return _bound(objective, point), memory
         direction, memory = self._descend(point, memory)
         return -0.5 * (point.grad * direction).sum((-2, -1)), memory
 
@@ -234,8 +238,7 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
         else:
             at_anchor = objective.at(memory.anchor)
         generator = self._generator(point.coef.device, 1 + quality)
-        loss = self.preconditioner(objective, at_anchor, generator, quality=quality)
-        initial = loss.shifted(objective.ridge).into_inverse()
+        initial = self.preconditioner(objective, at_anchor, generator, quality=quality)
         is_sound = initial.solve(point.grad).isfinite().all(-1).all(-1)  # it may overflow
         pairs = memory.pairs.on(initial, is_sound, point.grad.shape)
         return memory.evolved(pairs=pairs, is_built=True, known_at=None)
@@ -271,3 +274,16 @@ class QuasiNewton(Algorithm[QuasiNewtonMemory]):
     def _generator(self, device: torch.device, stream: int) -> torch.Generator:
         """Return a generator for one of several purposes: the same one each time."""
         return torch.Generator(device).manual_seed(self.seed * 2**16 + stream)
+
+
+def _bound(objective: Objective, point: Point) -> Tensor:
+    r"""Bound (B,) for the excess of strongly convex objectives, about.
+
+    That is :math:`\lVert g \rVert^2 / (2 \lambda)`, with the mean curvature of the rows in
+    the place of the penalty for the intercept, which has none. Infinity without a penalty.
+    """
+    if objective.penalty.is_zero:
+        return point.grad.new_full((len(point.grad),), math.inf)
+    curvature = objective.mean_curvature(objective.curvature(point))
+    least = torch.where(objective.ridge == 0, curvature, objective.ridge)
+    return 0.5 * (point.grad**2 / least).sum((-2, -1))

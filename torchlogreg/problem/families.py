@@ -7,6 +7,7 @@ makes of the class codes, so that nothing is converted twice, or a view (1, 1, n
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -98,7 +99,7 @@ class Bernoulli:
         r"""Losses :math:`\log(1 + e^{-m})` and residuals :math:`\mp\sigma(-m)`."""
         minus = eta * targets
         loss = (F.softplus(minus, threshold=50) * weight).sum((-2, -1))
-        return loss, minus.sigmoid_().mul_(targets).mul_(weight)
+        return loss, _bounded_(minus).sigmoid_().mul_(targets).mul_(weight)
 
     def curvature(
         self, residual: Tensor, targets: Tensor, weight: Tensor, minus_inverse: Tensor
@@ -159,7 +160,7 @@ class Categorical:
         index = _index(targets, eta)
         log_proba = torch.log_softmax(eta, dim=-2)
         loss = (log_proba.gather(-2, index) * weight).sum((-2, -1)).neg_()
-        residual = log_proba.exp_().scatter_(-2, index, -1.0, reduce="add")
+        residual = _bounded_(log_proba).exp_().scatter_(-2, index, -1.0, reduce="add")
         return loss, residual.mul_(weight)
 
     def curvature(
@@ -201,6 +202,16 @@ def _index(targets: Tensor, like: Tensor) -> Tensor:
     """Class codes (n,) or (1, 1, n) as an index (..., 1, n) into outputs (..., R, n)."""
     is_one = targets.ndim == like.ndim and len(like) == 1
     return targets if is_one else targets.expand(*like.shape[:-2], 1, -1)
+
+
+def _bounded_(log_proba: Tensor) -> Tensor:
+    """Bound logarithms of probabilities from below, so that products with weights are not denormal.
+
+    A processor takes up to a hundred times as long for such numbers. Where rows are far on the
+    right side there are many. The bound is far below what a sum over rows resolves.
+    """
+    kind = torch.finfo(log_proba.dtype)
+    return log_proba.clamp_min_(math.log(kind.tiny) - 2 * math.log(kind.eps))
 
 
 def inverse(weight: Tensor) -> Tensor:
