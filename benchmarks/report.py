@@ -182,6 +182,31 @@ def paths_table(records):
     return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
 
 
+def grids_table(records):
+    """Table of searches: of every kind the fastest, and the objectives of all models next to ours."""
+    rows = {}
+    for r in records:
+        kind = r["dataset"], r["competitor"].split(" ")[0]
+        if kind not in rows or r["seconds"] < rows[kind]["seconds"]:
+            rows[kind] = r
+    ours = {r["dataset"]: r["seconds"] for r in records if r["competitor"] == OURS}
+    headers = ["data set", "models", "competitor", "s", "time / ours", "f / ours - 1"]
+    cells = [
+        [
+            r["dataset"],
+            1 if r["competitor"].endswith("single") else r["n_models"],
+            r["competitor"],
+            f"{r['seconds']:.3f}",
+            f"{r['seconds'] / ours[r['dataset']]:.2f}",
+            ""
+            if r["most_excess"] is None
+            else f"{r['least_excess']:.0e} to {r['most_excess']:.0e}",
+        ]
+        for r in rows.values()
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
 def closeness_table(records):
     """Table of the seconds that everyone takes to come within 0.01 % of the lowest objective."""
     ridge = {r["dataset"]: r["ridge_seconds"] for r in records}
@@ -233,6 +258,7 @@ PICTURES = ["curves", "lasso_curves"]
 PAGES = {
     "curves": lambda records: "",
     "lasso_curves": closeness_table,
+    "grids": grids_table,
     "paths": paths_table,
     "stream": stream.summary,
     "solvers": solver_table,

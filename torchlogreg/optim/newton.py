@@ -96,7 +96,8 @@ class Newton(Algorithm[NewtonMemory]):
     ) -> tuple[Tensor, NewtonMemory]:
         """Solve H p = -g, unless the last Hessian was found to serve once more."""
         if memory.known_at is point and memory.known is not None:
-            return memory.known, NewtonMemory(memory.hessian) if memory.is_fresh else memory
+            is_fresh = memory.is_fresh
+            return memory.known, memory.evolved(known=None, is_fresh=False) if is_fresh else memory
         hessian = self._hessian(objective, point)
         return hessian.solve(point.grad).neg_(), NewtonMemory(hessian)
 
