@@ -1,8 +1,8 @@
 """Whole grids of penalties and folds, next to scikit-learn's searches.
 
-scikit-learn's models begin at those of the last penalty, and end at once where the gradient is below
-``tol`` there: with weak penalties they may be far from the minimum. Their objectives are shown
-next to ours.
+scikit-learn's models begin at those of the last penalty, and end at once where the gradient is
+below ``tol`` there: with weak penalties they may be far from the minimum. Their objectives are
+shown next to ours.
 """
 
 import math

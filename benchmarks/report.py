@@ -183,7 +183,7 @@ def paths_table(records):
 
 
 def grids_table(records):
-    """Table of searches: of every kind the fastest, and the objectives of all models next to ours."""
+    """Table of searches: of every kind the fastest, with the objectives of its models."""
     rows = {}
     for r in records:
         kind = r["dataset"], r["competitor"].split(" ")[0]

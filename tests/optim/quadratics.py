@@ -58,7 +58,7 @@ class Quadratic:
     def hessian(self, point):
         return self.hessian_.clone()
 
-    rows = SimpleNamespace(n_rows=0, n_columns=1)
+    rows = SimpleNamespace(n_rows=0, n_columns=1, centre=None)
 
     def curvature(self, point):
         return []
@@ -84,9 +84,6 @@ class Quadratic:
 
     def recheck(self, coef):
         return self.at(coef)
-
-    def polished(self, point):
-        return point.coef
 
     def minimum(self):
         return 10 - 0.5 * (self.linear * self.solution).sum((-2, -1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -16,21 +14,16 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from torchlogreg.data.containers import as_numpy, outgoing
-from torchlogreg.data.validation import TrainingData, check_training_data, row_weights
+from torchlogreg.data.validation import TrainingData, check_training_data
 from torchlogreg.estimators.base import checks_parameters, warn_of_shortfall
-from torchlogreg.estimators.grid import MEGABYTE, Grid, solve_grid
+from torchlogreg.estimators.folds import fold_weights, folds_of
+from torchlogreg.estimators.grid import MEGABYTE, Grid, checked_numbers, solve_grid
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.prediction import LogisticClassifierMixin, with_coef
-from torchlogreg.estimators.scoring import (
-    for_splitters,
-    score_by_scikit_learn,
-    score_on_device,
-    scorer_of,
-)
+from torchlogreg.estimators.scoring import held_out_scores, scorer_of
 from torchlogreg.estimators.selection import Chosen, choose, results_table
 from torchlogreg.estimators.solvers import SOLVERS
 
@@ -240,13 +233,9 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         routed = self._routed("fit", params, sample_weight)
         data = check_training_data(self, X, y, sample_weight, None, self.device)
         labels = data.classes[as_numpy(data.codes)]
-        splitter = _splitter(self.cv, labels)
-        folds = _checked_folds(
-            splitter.split(for_splitters(X), labels, **routed.splitter.split),
-            len(labels),
-        )
+        folds = folds_of(self.cv, X, labels, routed.splitter.split)
         model = self._model(data)
-        weight = self._weights(data, labels, folds)
+        weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
         n_cells = len(weight) * len(Cs) * len(l1_ratios)
         budget = self.working_memory or get_config()["working_memory"]
         with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
@@ -260,8 +249,13 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
                 advance=bar.update,
             )
         paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
-        params = routed.scorer.score
-        self.scores_ = self._scores(model, paths, data, X, labels, folds, params)
+        scoring = "accuracy" if self.scoring is None else self.scoring
+        self.scores_ = np.stack(
+            [
+                held_out_scores(scoring, model, coef, data, X, test, routed.scorer.score)
+                for coef, (_, test) in zip(paths, folds, strict=True)
+            ]
+        )
         self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
         self.solver_ = grid.solver
         self.coefs_paths_ = outgoing(paths.contiguous(), data.is_tensor)
@@ -328,10 +322,10 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
     def _checked_grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all strengths and ratios."""
         Cs = self.Cs
-        Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else _numbers("Cs", Cs)
+        Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else checked_numbers("Cs", Cs)
         if not (Cs > 0).all():
             raise ValueError(f"Cs={self.Cs!r} must be positive: the strengths are 1 / C.")
-        l1_ratios = _numbers("l1_ratios", self.l1_ratios)
+        l1_ratios = checked_numbers("l1_ratios", self.l1_ratios)
         if not ((l1_ratios >= 0) & (l1_ratios <= 1)).all():
             raise ValueError(f"l1_ratios={self.l1_ratios!r} must lie between 0 and 1.")
         return Cs, l1_ratios
@@ -350,50 +344,6 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         return model
-
-    def _weights(
-        self, data: TrainingData, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
-    ) -> Tensor:
-        """Row weights (n_folds, n), and another row for all rows if there is a refit."""
-        raw, codes = data.sample_weight.numpy(), as_numpy(data.codes)
-        weights = []
-        for number, (train, _) in enumerate(folds):
-            own = raw * np.bincount(train, minlength=len(labels))
-            if not own.any():
-                raise ValueError(
-                    f"cv={self.cv!r}: the rows that fold {number} fits have no weight. Drop rows "
-                    "whose sample_weight is 0, or split otherwise."
-                )
-            weights.append(row_weights(labels, codes, own, self.class_weight, data.classes))
-        if self.refit:
-            weights.append(row_weights(labels, codes, raw, self.class_weight, data.classes))
-        return torch.from_numpy(np.stack(weights))
-
-    def _scores(
-        self,
-        model: TorchLogisticRegression,
-        paths: Tensor,
-        data: TrainingData,
-        X: Any,
-        labels: np.ndarray,
-        folds: list[tuple[np.ndarray, np.ndarray]],
-        params: dict[str, Any],
-    ) -> np.ndarray:
-        """Scores (n_folds, n_l1_ratios, n_cs) on the rows that the folds hold out."""
-        scoring = "accuracy" if self.scoring is None else self.scoring
-        scores = []
-        for coef, (_, test) in zip(paths, folds, strict=True):
-            some = None
-            if params.keys() <= {"sample_weight"}:
-                weight = params.get("sample_weight")
-                weight = None if weight is None else np.asarray(as_numpy(weight))
-                some = score_on_device(scoring, coef.flatten(0, 1), data, test, weight)
-            if some is None:
-                cells = coef.flatten(0, 1).unbind()
-                models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in cells]
-                some = score_by_scikit_learn(scoring, models, X, labels, test, params)
-            scores.append(some.reshape(coef.shape[:2]))
-        return np.stack(scores)
 
     def _write(self, chosen: Chosen, grid: Grid, data: TrainingData) -> None:
         """Write the chosen penalty, and the model for it."""
@@ -417,37 +367,3 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
             return f"C={Cs[C]:.3g}, l1_ratio={l1_ratios[ratio]:g}, {rows}"
 
         warn_of_shortfall(grid.solver, grid.optimality.ravel().tolist(), self.tol, "models", name)
-
-
-def _splitter(cv: Any, labels: np.ndarray) -> Any:
-    """Return a splitter."""
-    if cv is None:
-        cv = max(min(5, int(np.unique(labels, return_counts=True)[1].max())), 2)
-    return check_cv(cv, labels, classifier=True)
-
-
-def _checked_folds(
-    folds: Iterable[tuple[Any, Any]], n_rows: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rows of every fold, as indices."""
-    every, checked = np.arange(n_rows), []
-    for number, fold in enumerate(folds):
-        for part, verb in zip(fold, ("fit", "score"), strict=True):
-            if not len(part):
-                raise ValueError(f"cv: fold {number} has no row to {verb}. Split otherwise.")
-        train, test = (every[np.asarray(part)] for part in fold)
-        checked.append((train, test))
-    if not checked:
-        raise ValueError("cv has no folds: give two of them, or more.")
-    return checked
-
-
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """Return numbers, at least one."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}={values!r} must be numbers.") from error
-    if array.ndim != 1 or not len(array) or np.isnan(array).any():
-        raise ValueError(f"{name}={values!r} must be a list of numbers, one or more.")
-    return array

@@ -153,3 +153,20 @@ def problem_bytes(estimator: Any, data: TrainingData, solver: Solver) -> float:
         entries += min(2 * n_outputs * n_columns**2, 2 * preconditioner.max_entries)
     wide = 8 if data.X.dtype == torch.float64 else 4
     return float(wide * entries)
+
+
+def checked_numbers(name: str, values: Any) -> np.ndarray:
+    """Return the numbers of a parameter, at least one.
+
+    Raises
+    ------
+    ValueError
+        If they are no numbers, or not in a list.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={values!r} must be numbers.") from error
+    if array.ndim != 1 or not len(array) or np.isnan(array).any():
+        raise ValueError(f"{name}={values!r} must be a list of numbers, one or more.")
+    return array

@@ -15,6 +15,7 @@ from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.data.validation import TrainingData, check_training_data
 from torchlogreg.estimators.base import warn_of_shortfall
+from torchlogreg.estimators.grid import checked_numbers
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.solvers import SOLVERS
 from torchlogreg.estimators.training_net import make_algorithm
@@ -214,11 +215,10 @@ def _path(
 
 def _checked(Cs: Any) -> np.ndarray:
     """Return the given Cs, sorted."""
-    values = np.sort(np.asarray(Cs, dtype=np.float64).ravel())
-    is_good = (values > 0) & np.isfinite(values)
-    if not len(values) or not is_good.all():
+    values = np.sort(checked_numbers("Cs", Cs))
+    if not ((values > 0) & np.isfinite(values)).all():
         raise ValueError(
-            f"Cs={Cs!r} must be positive and finite numbers, one or more. For no penalty use "
+            f"Cs={Cs!r} must be positive and finite. For no penalty use "
             "TorchLogisticRegression(C=np.inf)."
         )
     return values

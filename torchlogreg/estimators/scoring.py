@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,58 @@ from torch import Tensor
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.validation import TrainingData
 from torchlogreg.estimators.metrics import metric_of
+from torchlogreg.estimators.prediction import with_coef
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision, linear_predictor
 from torchlogreg.problem.row_block import select_rows
 
 LOGIT_ENTRIES = 2**22
 """Most logits that there are at a time."""
+
+
+def held_out_scores(
+    scoring: Any,
+    model: Any,
+    coef: Tensor,
+    data: TrainingData,
+    X: Any,
+    index: np.ndarray,
+    params: Mapping[str, Any],
+) -> np.ndarray:
+    """Score models on the rows of an index.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        What users give.
+    model : estimator
+        Has all that a fitted one has, but coefficients.
+    coef : Tensor of shape (..., R, D)
+        Coefficients of the models.
+    data : TrainingData
+        All rows.
+    X : array-like or Tensor
+        Their features, as the user gave them.
+    index : ndarray
+        The rows to score.
+    params : mapping
+        What the scorer is given besides, for all rows.
+
+    Returns
+    -------
+    scores : ndarray of shape (...)
+        The higher, the better.
+    """
+    flat, scores = coef.flatten(0, -3), None
+    if params.keys() <= {"sample_weight"}:
+        weight = params.get("sample_weight")
+        weight = None if weight is None else np.asarray(as_numpy(weight))
+        scores = score_on_device(scoring, flat, data, index, weight)
+    if scores is None:
+        models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in flat]
+        labels = data.classes[as_numpy(data.codes)]
+        scores = score_by_scikit_learn(scoring, models, X, labels, index, params)
+    return scores.reshape(coef.shape[:-2])
 
 
 def score_on_device(
@@ -87,12 +134,6 @@ def scorer_of(scoring: Any, classes: np.ndarray | None = None) -> Any:
         response_method=scorer._response_method,
         **{**known, **scorer._kwargs},
     )
-
-
-def for_splitters(X: Any) -> Any:
-    """Return features as splitters know them; of a tensor on a GPU, or a sparse one, the places."""
-    is_foreign = isinstance(X, Tensor) and (X.is_cuda or X.layout is not torch.strided)
-    return np.arange(len(X))[:, None] if is_foreign else as_numpy(X)
 
 
 def rows_of(X: Any, index: np.ndarray) -> Any:

@@ -14,14 +14,8 @@ from sklearn.utils._param_validation import Interval
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.estimators.base import checks_parameters
 from torchlogreg.estimators.logistic import TorchLogisticRegression
-from torchlogreg.estimators.search_members import (
-    Member,
-    Shared,
-    Splitter,
-    for_members,
-    last_step,
-    n_rows_of,
-)
+from torchlogreg.estimators.search_folds import Shared, last_step, n_rows_of
+from torchlogreg.estimators.search_members import Member, Splitter, for_members
 from torchlogreg.estimators.solvers import takes_batches
 
 RESULTS = (

@@ -1,6 +1,7 @@
 """How an objective is minimised: one loop, and the algorithms that find directions for it."""
 
-from torchlogreg.optim.choice import KeptCurvature, SampledCurvature
+from torchlogreg.optim.choice import SampledCurvature
+from torchlogreg.optim.kept import KeptCurvature
 from torchlogreg.optim.minimise import Solution, minimise
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.optimizers import (

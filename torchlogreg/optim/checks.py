@@ -9,6 +9,7 @@ import torch
 
 from torchlogreg.optim.algorithm import Algorithm, M
 from torchlogreg.optim.state import Look, State, fetched
+from torchlogreg.problem.intercepts import polished
 from torchlogreg.problem.points import on_host
 
 FEW_UPDATES = 20
@@ -81,7 +82,7 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     objective, coef = part.objective, part.point.coef
     is_short = objective.optimality(part.point) > stopping.goal
     if is_short.any():
-        coef = torch.where(is_short[:, None, None], objective.polished(part.point), coef)
+        coef = torch.where(is_short[:, None, None], polished(objective, part.point), coef)
     outer = objective.outer(coef).to(state.objective.dtype)
     point, memory = objective.recheck(outer), part.memory
     norms = objective.optimality(point)

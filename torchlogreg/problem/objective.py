@@ -58,9 +58,6 @@ from torchlogreg.problem.sums import RowSums
 LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
 
-INTERCEPT_STEPS = 6
-"""Steps of Newton's method on the intercepts: it starts where they are nearly right."""
-
 
 @dataclass(frozen=True)
 class Objective(RowSums):
@@ -250,26 +247,6 @@ class Objective(RowSums):
         # Values are compared with those of later trials, and rounded as these are.
         return self._complete(inner, predictors, grad)
 
-    def polished(self, point: Point) -> Tensor:
-        """Minimise over the intercepts alone, by Newton's method: X is not read.
-
-        Returns inner coefficients (B, R, D). The gradient in the user's coefficients has the
-        intercept's part in every entry, times the mean of the column.
-        """
-        if self.rows.centre is None:
-            return point.coef
-        shift = torch.zeros_like(point.coef[..., -1:])
-        smallest = torch.full_like(shift[:, 0, 0], torch.inf)
-        best = shift
-        for _ in range(INTERCEPT_STEPS):
-            grad, hessian = self.rows.sum(self._intercept_part, [e + shift for e in point.eta])
-            norm = grad.abs().amax((-2, -1))
-            best = torch.where((norm < smallest)[:, None, None], shift, best)
-            smallest = torch.minimum(norm, smallest)
-            shift = shift - torch.linalg.pinv(hessian, hermitian=True) @ grad
-        coef = torch.cat([point.coef[..., :-1], point.coef[..., -1:] + best], dim=-1)
-        return self.fix_gauge(coef)
-
     def is_separated(self, point: Point) -> Tensor:
         """Whether the model puts every row on the right side, for each problem (B,).
 
@@ -293,13 +270,6 @@ class Objective(RowSums):
             grad = self.gradient(coef, residual)
         value = compute(operator.add, value, penalty)
         return Point(coef, value, penalty, grad, eta, residual)
-
-    def _intercept_part(self, block: RowBlock, eta: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (B, R, 1) and Hessian (B, R, R) in the intercepts."""
-        weight = block.wide_weight
-        _, residual = self.family.evaluate(eta, block.wide_targets, weight)
-        curvature = block.curvature(self.family, residual)
-        return residual.sum(-1, keepdim=True), self.family.summed_hessian(curvature, weight)
 
 
 def _diagonal_blocks(matrices: Tensor, n_blocks: int) -> Tensor:

@@ -1,0 +1,84 @@
+"""The folds of a cross-validation, and the weights that their rows have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import check_cv
+from torch import Tensor
+
+from torchlogreg.data.containers import as_numpy
+from torchlogreg.data.validation import TrainingData, row_weights
+
+Fold = tuple[np.ndarray, np.ndarray]
+"""Indices of the rows to fit, and of those to score."""
+
+N_FOLDS = 5
+"""Folds by default."""
+
+
+def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
+    """Return the folds.
+
+    Parameters
+    ----------
+    cv : int, splitter, iterable or None
+        What users give.
+    X : array-like or Tensor
+        Their features.
+    labels : ndarray of shape (n,)
+        Labels.
+    params : mapping
+        What the splitter is given besides.
+
+    Raises
+    ------
+    ValueError
+        If there is no fold, or if one has no row to fit or to score.
+    """
+    if cv is None:
+        most = int(np.unique(labels, return_counts=True)[1].max())
+        cv = max(min(N_FOLDS, most), 2)
+    splitter = check_cv(cv, labels, classifier=True)
+    every, checked = np.arange(len(labels)), []
+    for number, fold in enumerate(splitter.split(for_splitters(X), labels, **params)):
+        for part, verb in zip(fold, ("fit", "score"), strict=True):
+            if not len(part):
+                raise ValueError(f"cv: fold {number} has no row to {verb}. Split otherwise.")
+        train, test = (every[np.asarray(part)] for part in fold)
+        checked.append((train, test))
+    if not checked:
+        raise ValueError("cv has no folds: give two of them, or more.")
+    return checked
+
+
+def fold_weights(
+    data: TrainingData, folds: list[Fold], class_weight: Any, *, with_all: bool
+) -> Tensor:
+    """Return row weights (n_folds, n), and another row for all of them if asked.
+
+    A row that a fold holds out has the weight 0; one that it has twice counts twice.
+    """
+    raw, codes = data.sample_weight.numpy(), as_numpy(data.codes)
+    labels = data.classes[codes]
+    weights = []
+    for number, (train, _) in enumerate(folds):
+        own = raw * np.bincount(train, minlength=len(raw))
+        if not own.any():
+            raise ValueError(
+                f"cv: the rows that fold {number} fits have no weight. Drop rows whose "
+                "sample_weight is 0, or split otherwise."
+            )
+        weights.append(row_weights(labels, codes, own, class_weight, data.classes))
+    if with_all:
+        weights.append(row_weights(labels, codes, raw, class_weight, data.classes))
+    return torch.from_numpy(np.stack(weights))
+
+
+def for_splitters(X: Any) -> Any:
+    """Return features as splitters know them; of a tensor on a GPU, or a sparse one, the places."""
+    is_foreign = isinstance(X, Tensor) and (X.is_cuda or X.layout is not torch.strided)
+    return np.arange(len(X))[:, None] if is_foreign else as_numpy(X)
