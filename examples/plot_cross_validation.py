@@ -2,8 +2,8 @@
 Forty-five penalties, five folds, one fit
 =========================================
 
-How strong should the penalty be? Cross-validation asks every fold, for every C: here 225 models of the
-digits, and those of all rows. They are solved together: each C begins where the weaker ones before it
+How strong should the penalty be? Cross-validation asks every fold, for every C: here 225 models of
+the digits, and those of all rows. They are solved together: each C begins where those before it
 lead, and all folds share the products with X.
 """
 
@@ -31,8 +31,8 @@ print(f"C={model.C_:.3g}: log loss {-model.score(X_test, y_test):.4f} on new row
 print(f"accuracy {(model.predict(X_test) == y_test).mean():.4f}.")
 
 # %%
-# The best C, or the strongest penalty that is not clearly worse? With the rule of one standard error
-# the model is simpler, for a score that the folds cannot tell from the best.
+# The best C, or the strongest penalty that is not clearly worse? With the rule of one standard
+# error the model is simpler, for a score that the folds cannot tell from the best.
 
 simple = TorchLogisticRegressionCV(
     Cs=np.logspace(-5, 5, 45), cv=5, selection="one_standard_error"

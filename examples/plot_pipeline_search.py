@@ -2,9 +2,9 @@
 A pipeline searched at once
 ===========================
 
-Scaling belongs into the folds, and so do a projection and class weights. ``BatchedGridSearchCV`` is used
-like ``GridSearchCV``. For each number of components it fits the transformers once per fold, and all
-penalties are solved together.
+Scaling belongs into the folds, and so do a projection and class weights. ``BatchedGridSearchCV``
+is used like ``GridSearchCV``. For each number of components it fits the transformers once per fold,
+and all penalties are solved together.
 """
 
 import time
