@@ -52,7 +52,5 @@ plt.show()
 # Every model of the grid is there, with its score, its iterations and its optimality.
 
 best = model.best_index_
-print(
-    f"Iterations for all models: {model.n_iter_.sum()}; gradients up to {model.optimality_.max():.0e}."
-)
+print(f"{model.n_iter_.sum()} iterations in all; gradients up to {model.optimality_.max():.0e}.")
 print(f"Scores of the best: {model.scores_[:, 0, best].round(4)}")
