@@ -41,7 +41,7 @@ MOST_ITER = 10_000
 ROUNDS, SECONDS = 5, 60.0
 """Rounds, or fewer if they take longer than this."""
 
-PATIENCE, SLOWER = 10.0, 1.6
+PATIENCE, SLOWER = 6.0, 1.6
 """How many times our time a rival may take; how much slower than the fastest of its kind it may be
 at its first fit: it cannot win."""
 
@@ -150,6 +150,7 @@ def _rivals(Cs, folds, X, y):
                     cv=folds,
                     scoring="neg_log_loss",
                     n_jobs=n_jobs,
+                    error_score="raise",  # who is stopped must not go on with the next model
                 )
                 rivals[f"LogisticRegressionCV {setting}"] = path, n_threads
                 rivals[f"GridSearchCV {setting}"] = search, n_threads

@@ -33,7 +33,7 @@ SUITE = {
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "grids": (
         *("grids", "--datasets", "iris", "breast_cancer", "digits_unit", "letters"),
-        *("mnist_10k", "mnist"),
+        *("mnist_10k",),
     ),
     "growth": ("growth",),
     "curves": (
