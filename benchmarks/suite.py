@@ -31,10 +31,7 @@ SUITE = {
     "paths": ("paths", "--datasets", "digits_unit", "mnist_10k"),
     "lasso_curves": ("lasso_curves", "--datasets", "digits_unit", "mnist_10k"),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
-    "grids": (
-        *("grids", "--datasets", "iris", "breast_cancer", "digits_unit", "letters"),
-        *("mnist_10k",),
-    ),
+    "grids": ("grids", "--datasets", "iris", "breast_cancer", "digits_unit"),
     "growth": ("growth",),
     "curves": (
         *("curves", "--datasets", "mnist", "digits", "many_classes"),
