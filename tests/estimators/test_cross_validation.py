@@ -237,6 +237,13 @@ def test_rows_that_a_fold_repeats_count_twice():
     assert_allclose(model.coefs_paths_[0, 0, 0, :, :-1], single.coef_, atol=1e-6)
 
 
+def test_a_number_may_stand_for_the_weights():
+    X, y = iris()
+    plain = TorchLogisticRegressionCV(Cs=3, cv=3).fit(X, y)
+    weighted = TorchLogisticRegressionCV(Cs=3, cv=3).fit(X, y, sample_weight=1.0)
+    assert_allclose(weighted.scores_, plain.scores_)
+
+
 def test_sparse_features_and_tensors():
     X, y = counts()
     plain = TorchLogisticRegressionCV(Cs=3, cv=3, tol=1e-8).fit(X, y)

@@ -129,6 +129,16 @@ def test_weights_and_groups():
         )
 
 
+def test_folds_may_have_as_many_rows_as_there_are():
+    X, y = wine()
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(len(y), size=len(y)) for _ in range(3)]
+    folds = [(rows, np.setdiff1d(np.arange(len(y)), rows)) for rows in draws]
+    params = {"cv": folds, "scoring": "neg_log_loss"}
+    ours = BatchedGridSearchCV(PIPELINE, GRID, **params).fit(X, y)
+    assert_same(ours, GridSearchCV(PIPELINE, GRID, **params).fit(X, y))
+
+
 def test_routed_weights():
     X, y = wine()
     weight = np.random.default_rng(0).uniform(0.1, 2.0, len(y))

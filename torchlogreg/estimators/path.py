@@ -99,9 +99,8 @@ def logistic_regression_path(
     r"""Fit logistic regression for one penalty after the other, from strong to weak.
 
     Every model is that of :class:`TorchLogisticRegression` with the same parameters, to ``tol``.
-    Each starts at the one before, which takes a fraction of the time. With ``l1_ratio=0`` a start
-    whose gradient is below half of ``tol`` is kept as it is: where the penalties lie close
-    together, use a smaller ``tol``.
+    Each starts at the one before, which takes a fraction of the time; without absolute values in
+    the penalty, where the last two lead.
 
     Parameters
     ----------

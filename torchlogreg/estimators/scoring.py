@@ -61,7 +61,8 @@ def held_out_scores(
     flat, scores = coef.flatten(0, -3), None
     if params.keys() <= {"sample_weight"}:
         weight = params.get("sample_weight")
-        weight = None if weight is None else np.asarray(as_numpy(weight))
+        if weight is not None:  # a number stands for that of every row
+            weight = np.broadcast_to(as_numpy(weight), len(data.codes))
         scores = score_on_device(scoring, flat, data, index, weight)
     if scores is None:
         models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in flat]

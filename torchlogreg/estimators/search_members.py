@@ -65,7 +65,7 @@ class Member(BaseEstimator):
     def fit(self, rows: np.ndarray, y: np.ndarray, **params: Any) -> Self:
         """Take the model from those of the fold; fit that of all rows as usual."""
         self.fold: FoldModels | None = None
-        if len(rows) == self.shared.n_rows:
+        if np.array_equal(rows, np.arange(self.shared.n_rows)):
             self.fitted_ = clone(self.estimator).fit(self.shared.X, y, **params)
         else:
             self.fold = self.shared.fold(self.estimator, self.candidate, rows, y, params)
