@@ -89,7 +89,7 @@ def test_tensors_and_sparse_matrices_are_welcome():
     [
         ({"Cs": [0.0, 1.0]}, "Cs=.* must be positive and finite"),
         ({"Cs": [np.inf]}, "Cs=.* must be positive and finite"),
-        ({"Cs": []}, "Cs=.* must be positive and finite"),
+        ({"Cs": []}, "Cs=.* one or more"),
         ({"n_Cs": 0}, "The 'n_Cs' parameter"),
         ({"eps": 2.0}, "The 'eps' parameter"),
         ({"l1_ratio": 1.5}, "The 'l1_ratio' parameter"),
