@@ -62,7 +62,7 @@ def held_out_scores(
     if params.keys() <= {"sample_weight"}:
         weight = params.get("sample_weight")
         if weight is not None:  # a number stands for that of every row
-            weight = np.broadcast_to(as_numpy(weight), len(data.codes))
+            weight = np.broadcast_to(np.asarray(as_numpy(weight)), len(data.codes))
         scores = score_on_device(scoring, flat, data, index, weight)
     if scores is None:
         models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in flat]
