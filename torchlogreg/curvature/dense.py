@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from torchlogreg.curvature.base import Curvature
-from torchlogreg.curvature.symmetric import damped_cholesky_
+from torchlogreg.curvature.symmetric import damped_cholesky_, solve_cholesky
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +39,10 @@ class Dense(Curvature):
 
     def solve(self, g: Tensor) -> Tensor:
         """A step s with H s = g; not a number if the matrix has no factor."""
-        if len(self.factor) < len(g):  # one matrix for all problems
-            return torch.cholesky_solve(g.flatten(1).T, self.factor[0]).T.reshape(g.shape)
-        return torch.cholesky_solve(g.reshape(len(g), -1, 1), self.factor).view_as(g)
+        is_shared = len(self.factor) < len(g)
+        columns = g.flatten(1).T if is_shared else g.reshape(len(g), -1, 1)
+        step = solve_cholesky(self.factor[0] if is_shared else self.factor, columns)
+        return (step.T if is_shared else step).reshape(g.shape)
 
     def _multiply(self, v: Tensor) -> Tensor:
         return (self.matrix @ v.flatten(1).unsqueeze(-1)).view_as(v)

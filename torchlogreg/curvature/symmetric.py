@@ -7,12 +7,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.products import multiply_transposed
-
-PANEL = 200
-"""Rows of a symmetric product that are computed at once: narrower panels waste less above the
-diagonal, wider ones are faster. A quarter is saved for D = 800."""
-
+from torchlogreg.problem.products import PANEL, multiply_transposed
 
 BATCHED_ENTRIES = 2**18
 """Entries of matrices up to which a batched product with vectors is faster than single ones."""
@@ -84,6 +79,16 @@ def damped_cholesky_(matrices: Tensor, diagonal: Tensor | None = None) -> Tensor
         damping *= 10
         factor, info = torch.linalg.cholesky_ex(matrices)
     return factor
+
+
+def solve_cholesky(factor: Tensor, right: Tensor) -> Tensor:
+    """Solve with lower Cholesky factors (..., D, D) for right sides (..., D, k).
+
+    ``torch.cholesky_solve`` copies the factors first: for one right side that takes as long.
+    """
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    solution: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return solution
 
 
 def invert_(matrices: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.symmetric import damped_cholesky_, multiply
+from torchlogreg.curvature.symmetric import damped_cholesky_, multiply, solve_cholesky
 from torchlogreg.problem.batched import Batched
 from torchlogreg.problem.products import multiply_transposed
 
@@ -228,8 +228,8 @@ def _solver(matrix: Tensor) -> Callable[[Tensor], Tensor]:
     factor = damped_cholesky_(matrix)
 
     def solve(right: Tensor) -> Tensor:
-        solution = torch.cholesky_solve(right, factor)
-        return solution + torch.cholesky_solve(right - known @ solution, factor)
+        solution = solve_cholesky(factor, right)
+        return solution + solve_cholesky(factor, right - known @ solution)
 
     return solve
 

@@ -35,9 +35,8 @@ class Stages:
         is_large = rows.is_dense and rows.n_entries * n_outputs >= self.large_work
         if objective.dtype != torch.float64 or not is_large or self._lies_far_from_zero(objective):
             return [objective]
-        single = torch.float32
-        stand_in = replace(objective, rows=rows.to(single), penalty=objective.penalty.to(single))
-        return [stand_in, objective]
+        penalty = objective.penalty.to(torch.float32)
+        return [replace(objective, rows=rows.single, penalty=penalty), objective]
 
     def _lies_far_from_zero(self, objective: Objective) -> bool:
         """Whether a column is so far from zero that float32 leaves few digits of its deviation."""

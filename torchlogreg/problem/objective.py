@@ -47,11 +47,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from torchlogreg.problem.centring import double
 from torchlogreg.problem.line import KinkedLine, Line
 from torchlogreg.problem.points import Point, compute
+from torchlogreg.problem.products import symmetric_product
 from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.sums import RowSums
 
@@ -121,12 +121,12 @@ class Objective(RowSums):
         def hessian(block: RowBlock, curvature: Tensor, rows: slice | None) -> Tensor:
             columns = block.design(rows)
             scaled = (curvature.unsqueeze(-2) * columns).flatten(1, 2)
-            own = linear(scaled, columns)
+            own = symmetric_product(scaled.view(B * R, D, -1), columns).view(B, R, D, D)
             if not self.family.outputs_compete:
-                return own  # a single output
+                return own.squeeze(1)  # a single output
             factor = block.minus_inverse if rows is None else block.minus_inverse[..., rows]
-            matrix = torch.bmm(scaled * factor, scaled.mT)
-            _diagonal_blocks(matrix, R).add_(own.view(B, R, D, D))
+            matrix = symmetric_product(scaled * factor, scaled)
+            _diagonal_blocks(matrix, R).add_(own)
             return matrix
 
         (total,) = self.rows.sum(part, point.residual)

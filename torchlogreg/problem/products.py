@@ -22,6 +22,10 @@ _ONEDNN_ENTRIES = 2**17
 """Fewest entries of the large matrix for which setting up a oneDNN kernel pays."""
 
 
+PANEL = 128
+"""Rows of a symmetric product that are computed at once: narrower panels waste less above the
+diagonal, wider ones are faster. A third is saved for D = 800."""
+
 SINGLE_PRODUCTS = 2
 """Most rows that are multiplied by a sparse matrix one by one."""
 
@@ -110,6 +114,30 @@ def multiply_transposed(thin: Tensor, large: Tensor) -> Tensor:
     if suits_onednn(large) and not _is_traced(thin, large):
         return _onednn_product(thin.contiguous(), large)
     return thin @ large.T
+
+
+def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply matrices (B, P, n) by the transposes of others where the products are symmetric.
+
+    Parameters
+    ----------
+    left, right : Tensor of shape (B, P, n); right may be one for all, of shape (P, n)
+        The factors.
+
+    Returns
+    -------
+    product : Tensor of shape (B, P, P)
+        What is above the diagonal of a large one is copied from below, apart from blocks on it.
+    """
+    n_rows = left.shape[-2]
+    if n_rows < 2 * PANEL or left.device.type != "cpu":
+        return left @ right.mT
+    product = left.new_empty(len(left), n_rows, n_rows)
+    for start in range(0, n_rows, PANEL):
+        stop = min(start + PANEL, n_rows)
+        product[:, start:stop, :stop] = left[:, start:stop] @ right[..., :stop, :].mT
+        product[:, :start, start:stop] = product[:, start:stop, :start].mT
+    return product
 
 
 def multiply_sparse(matrix: Tensor, thin: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -58,6 +59,11 @@ class Rows:
     def weight(self) -> Tensor:
         """Row weights (1 or B, n)."""
         return joined([block.weight for block in self.blocks])
+
+    @cached_property
+    def single(self) -> Rows:
+        """The same rows, whose results are in float32: kept, for all who begin with them."""
+        return self.to(torch.float32)
 
     def sum(
         self, part: Callable[..., tuple[Tensor, ...]], *per_block: Sequence[Any]
