@@ -150,9 +150,9 @@ def measure_epochs(options, output):
 def measure_grids(options, output):
     """Time of cross-validations next to scikit-learn's."""
     options.datasets = [name for name in SHAPES if name in options.datasets]
-    records = _for_each_dataset(options, lambda name: grids(name, DATASETS[name](), options.C))
-    keys = ["dataset", "competitor", "seconds", "C", "least_excess", "most_excess"]
-    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    records = _for_each_dataset(options, grids)
+    keys = ["dataset", "competitor", "seconds", "C", "least_excess", "most_excess", "left_out"]
+    print(tabulate([[record.get(key) for key in keys] for record in records], headers=keys))
     return records
 
 

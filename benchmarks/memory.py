@@ -46,6 +46,11 @@ def resident():
     return _status("VmRSS")
 
 
+def peak():
+    """Largest resident memory of this process in bytes, since that was reset."""
+    return _status("VmHWM")
+
+
 def _measure(dataset, competitor):
     fit, data = COMPETITORS[competitor], DATASETS[dataset]()
     rng = np.random.default_rng(0)
@@ -55,7 +60,7 @@ def _measure(dataset, competitor):
     timed_fits(fit, data, 1.0)
     X = data.X_train
     size = X.nbytes if isinstance(X, np.ndarray) else X.data.nbytes + X.indices.nbytes
-    print(json.dumps({"peak": _status("VmHWM") - before, "X": size}))
+    print(json.dumps({"peak": peak() - before, "X": size}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 
 from torchlogreg.optim.algorithm import Algorithm, M
 from torchlogreg.optim.state import Look, State, fetched
+from torchlogreg.problem.batched import Places
 from torchlogreg.problem.intercepts import polished
 from torchlogreg.problem.points import on_host
 
@@ -78,7 +79,8 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
             )
         return state.evolved(standings=tuple(standings))
     is_all = len(done) == len(standings)
-    part = state if is_all else state.take(done)
+    places = Places(done)
+    part = state if is_all else state.take(places)
     objective, coef = part.objective, part.point.coef
     is_short = objective.optimality(part.point) > stopping.goal
     if is_short.any():
@@ -94,6 +96,6 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
         resolution = torch.finfo(norms.dtype).eps
         standings[place] = stopping.check(standings[place], *now, resolution=resolution)
     if not is_all:
-        point, memory = state.point.put(done, point), state.memory
-        outer = state.coef.index_copy(0, torch.tensor(done, device=outer.device), outer)
+        point, memory = state.point.put(places, point), state.memory
+        outer = places.put(state.coef, outer)
     return state.evolved(point=point, memory=memory, standings=tuple(standings), checked_coef=outer)

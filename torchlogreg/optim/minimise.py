@@ -19,7 +19,7 @@ from torchlogreg.optim.checks import concluded
 from torchlogreg.optim.iteration import begin, step
 from torchlogreg.optim.state import Look
 from torchlogreg.optim.stopping import Standing
-from torchlogreg.problem.batched import Batched
+from torchlogreg.problem.batched import Batched, Places
 from torchlogreg.problem.objective import Objective
 
 
@@ -131,9 +131,7 @@ class Run(Generic[M]):
         """The user's coefficients (B, R, D)."""
         if len(self.problems) == len(self._left):
             return self.state.coef
-        coef = self._left.clone()
-        coef[self.problems] = self.state.coef
-        return coef
+        return Places(self.problems).put(self._left, self.state.coef)
 
     @property
     def is_finished(self) -> bool:

@@ -6,7 +6,35 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor
+
+
+class Places(list[int]):
+    """Which of B problems; as a tensor, too, which is made once for all that is taken."""
+
+    def __init__(self, problems: Sequence[int]) -> None:
+        super().__init__(problems)
+        self._on: dict[torch.device, Tensor] = {}
+
+    @classmethod
+    def of(cls, problems: Sequence[int]) -> Places:
+        """Return the places of problems; as they are if they are places already."""
+        return problems if isinstance(problems, Places) else cls(problems)
+
+    def on(self, device: torch.device) -> Tensor:
+        """Return them as an index on a device."""
+        if device not in self._on:
+            self._on[device] = torch.tensor(list(self), dtype=torch.int64, device=device)
+        return self._on[device]
+
+    def pick(self, whole: Tensor) -> Tensor:
+        """Copy the parts of these problems."""
+        return whole.index_select(0, self.on(whole.device))
+
+    def put(self, whole: Tensor, part: Tensor) -> Tensor:
+        """Return a copy in which these problems have other parts."""
+        return whole.index_copy(0, self.on(whole.device), part)
 
 
 class Batched:
@@ -20,9 +48,9 @@ class Batched:
 
     def take(self, problems: Sequence[int]) -> Self:
         """Return the parts of some of the problems; what was computed from them is kept."""
-        index = list(problems)
+        places = Places.of(problems)
         twin = object.__new__(type(self))
-        twin.__dict__.update({name: _taken(part, index) for name, part in vars(self).items()})
+        twin.__dict__.update({name: _taken(part, places) for name, part in vars(self).items()})
         return twin
 
     def evolved(self, **changes: Any) -> Self:
@@ -37,11 +65,13 @@ class Batched:
         return twin
 
 
-def _taken(part: Any, index: list[int]) -> Any:
-    if isinstance(part, (Tensor, np.ndarray)):
-        return part if len(part) == 1 else part[index]
+def _taken(part: Any, places: Places) -> Any:
+    if isinstance(part, Tensor):
+        return part if part.shape[0] == 1 else places.pick(part)
+    if isinstance(part, np.ndarray):
+        return part if len(part) == 1 else part[list(places)]
     if isinstance(part, list):
-        return [_taken(entry, index) for entry in part]
+        return [_taken(entry, places) for entry in part]
     if isinstance(part, tuple):
-        return tuple([part[i] for i in index])
-    return part.take(index) if hasattr(part, "take") else part
+        return tuple([part[place] for place in places])
+    return part.take(places) if hasattr(part, "take") else part

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Places
 from torchlogreg.problem.points import Numbers, Point, Trial, compute
 from torchlogreg.problem.sums import RowSums
 
@@ -41,10 +42,10 @@ class Line:
 
     def take(self, problems: Sequence[int]) -> Line:
         """Return the lines of some of the problems."""
-        index = list(problems)
-        objective, origin = self.objective.take(index), self.origin.take(index)
-        eta = [eta[index] for eta in self._eta]
-        return type(self)(objective, origin, self.direction[index], eta)
+        places = Places.of(problems)
+        origin = self.origin.evolved(residual=[]).take(places)  # which no trial asks for
+        eta = [places.pick(eta) for eta in self._eta]
+        return type(self)(self.objective.take(places), origin, places.pick(self.direction), eta)
 
     def at(self, step: Numbers) -> Trial:
         """Evaluate value and slope at the step lengths ``step`` (B,)."""

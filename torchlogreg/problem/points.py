@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.batched import Batched
+from torchlogreg.problem.batched import Batched, Places
 
 Numbers = Any
 """One number for each of B problems: a tuple on the host; a tensor on the device if the objective
@@ -41,14 +41,13 @@ class _Evaluation(Batched):
 
     def put(self, problems: Sequence[int], other: Self) -> Self:
         """Return this evaluation with that of some problems in the place of its own."""
-        index = list(problems)
+        places = Places.of(problems)
 
         def replace(whole: Any, part: Any) -> Any:
-            copy = whole.clone() if isinstance(whole, Tensor) else list(whole)
-            if isinstance(copy, Tensor):
-                copy[index] = part
-                return copy
-            for place, number in zip(index, part, strict=True):
+            if isinstance(whole, Tensor):
+                return places.put(whole, part)
+            copy = list(whole)
+            for place, number in zip(places, part, strict=True):
                 copy[place] = number
             return tuple(copy)
 

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from torchlogreg.problem.batched import Batched
+from torchlogreg.problem.batched import Batched, Places
 from torchlogreg.problem.centring import Centre
 from torchlogreg.problem.families import Family, inverse
 from torchlogreg.problem.products import CHUNK_ENTRIES, chunks, linear_predictor
@@ -108,7 +108,7 @@ class RowBlock(Batched, ABC):
         if len(self.weight) == 1:
             return self
         exact = None if self.exact is None else self.exact.take(problems)
-        return self.evolved(weight=self.weight[problems], exact=exact)
+        return self.evolved(weight=Places.of(problems).pick(self.weight), exact=exact)
 
     def take_rows(self, index: Tensor, factor: float = 1.0) -> Self:
         """Copy the rows of that index, with their weights times a factor."""

@@ -12,6 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from torchlogreg.problem.batched import Places
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty
 from torchlogreg.problem.points import Numbers, on_host
@@ -51,8 +52,8 @@ class RowSums:
 
     def take(self, problems: Sequence[int]) -> Self:
         """Return the objective of some of the problems."""
-        index = list(problems)
-        return replace(self, rows=self.rows.take(index), penalty=self.penalty.take(index))
+        places = Places.of(problems)
+        return replace(self, rows=self.rows.take(places), penalty=self.penalty.take(places))
 
     def unattended(self) -> Self:
         """Return the same objective, whose numbers stay on the device."""
