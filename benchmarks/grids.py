@@ -49,7 +49,7 @@ MOST_ITER = 10_000
 ROUNDS, SECONDS = 5, 60.0
 """Rounds, or fewer if they take longer than this."""
 
-PATIENCE, SLOWER = 8.0, 1.6
+PATIENCE, SLOWER = 7.0, 1.6
 """How many times our time a rival may take at its first fit; how many times that of the fastest of
 its kind it may take there to come into the rounds."""
 

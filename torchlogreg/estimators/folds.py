@@ -62,9 +62,8 @@ def fold_weights(
 
     A row that a fold holds out has the weight 0; one that it has twice counts twice.
     """
-    raw, codes = data.sample_weight.numpy(), as_numpy(data.codes)
-    labels = data.classes[codes]
-    weights = []
+    raw = data.sample_weight.numpy()
+    problems = []
     for number, (train, _) in enumerate(folds):
         own = raw * np.bincount(train, minlength=len(raw))
         if not own.any():
@@ -72,9 +71,20 @@ def fold_weights(
                 f"cv: the rows that fold {number} fits have no weight. Drop rows whose "
                 "sample_weight is 0, or split otherwise."
             )
-        weights.append(row_weights(labels, codes, own, class_weight, data.classes))
+        problems.append((own, class_weight))
     if with_all:
-        weights.append(row_weights(labels, codes, raw, class_weight, data.classes))
+        problems.append((raw, class_weight))
+    return problem_weights(data, problems)
+
+
+def problem_weights(data: TrainingData, problems: list[tuple[np.ndarray, Any]]) -> Tensor:
+    """Return row weights (B, n) from the ``sample_weight`` and ``class_weight`` of each problem."""
+    codes = as_numpy(data.codes)
+    labels = data.classes[codes]
+    weights = [
+        row_weights(labels, codes, sample_weight, class_weight, data.classes)
+        for sample_weight, class_weight in problems
+    ]
     return torch.from_numpy(np.stack(weights))
 
 

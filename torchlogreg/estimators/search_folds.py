@@ -7,15 +7,14 @@ from typing import Any
 
 import joblib
 import numpy as np
-import torch
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import process_routing
 
-from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.validation import check_training_data, row_weights
+from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import warn_of_shortfall
+from torchlogreg.estimators.folds import problem_weights
 from torchlogreg.estimators.grid import MEGABYTE, solve_grid
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.prediction import with_coef
@@ -95,16 +94,11 @@ class FoldModels:
         weights = {joblib.hash(p["class_weight"]): p["class_weight"] for p in penalties}
         self._places: list[Any] = [Cs.tolist(), ratios.tolist(), list(weights)]
         data = check_training_data(model, X, y, weight, None, model.device)
-        labels, codes = data.classes[as_numpy(data.codes)], as_numpy(data.codes)
-        raw = data.sample_weight.numpy()
+        problems = [(data.sample_weight.numpy(), of_classes) for of_classes in weights.values()]
         grid = solve_grid(
             model,
             data,
-            torch.from_numpy(
-                np.stack(
-                    [row_weights(labels, codes, raw, w, data.classes) for w in weights.values()]
-                )
-            ),
+            problem_weights(data, problems),
             Cs,
             ratios,
             most_bytes=self.shared.budget * MEGABYTE,

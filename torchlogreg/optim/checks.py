@@ -97,5 +97,5 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
         standings[place] = stopping.check(standings[place], *now, resolution=resolution)
     if not is_all:
         point, memory = state.point.put(places, point), state.memory
-        outer = places.put(state.coef, outer)
+        outer = places.put_(state.coef.clone(), outer)
     return state.evolved(point=point, memory=memory, standings=tuple(standings), checked_coef=outer)

@@ -62,7 +62,10 @@ def wolfe_search(
         is_last = n_trials == max_trials
         steps = [searches[i].low if is_last else searches[i].step for i in left]
         trial = part.at(tuple(steps))
-        found = trial if found is None or len(left) == len(searches) else found.put(left, trial)
+        if found is None or len(left) == len(searches):
+            found = trial
+        else:
+            found = found.put(left, trial, in_place=True)
         if is_last:
             break
         for i, value, slope in zip(left, trial.value, trial.slope, strict=True):

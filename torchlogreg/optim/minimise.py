@@ -131,7 +131,7 @@ class Run(Generic[M]):
         """The user's coefficients (B, R, D)."""
         if len(self.problems) == len(self._left):
             return self.state.coef
-        return Places(self.problems).put(self._left, self.state.coef)
+        return Places(self.problems).put_(self._left.clone(), self.state.coef)
 
     @property
     def is_finished(self) -> bool:

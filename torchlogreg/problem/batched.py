@@ -32,9 +32,9 @@ class Places(list[int]):
         """Copy the parts of these problems."""
         return whole.index_select(0, self.on(whole.device))
 
-    def put(self, whole: Tensor, part: Tensor) -> Tensor:
-        """Return a copy in which these problems have other parts."""
-        return whole.index_copy(0, self.on(whole.device), part)
+    def put_(self, whole: Tensor, part: Tensor) -> Tensor:
+        """Write other parts of these problems."""
+        return whole.index_copy_(0, self.on(whole.device), part)
 
 
 class Batched:

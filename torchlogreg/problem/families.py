@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+LARGE = 2**16
+"""Probabilities from which on it pays to make a flat index for them."""
+
 
 class Family(Protocol):
     """What the objective and the estimators need to know about a distribution."""
@@ -160,7 +163,7 @@ class Categorical:
         index = _index(targets, eta)
         log_proba = torch.log_softmax(eta, dim=-2)
         loss = (log_proba.gather(-2, index) * weight).sum((-2, -1)).neg_()
-        residual = _bounded_(log_proba).exp_().scatter_(-2, index, -1.0, reduce="add")
+        residual = _subtract_one_(_bounded_(log_proba).exp_(), index)
         return loss, residual.mul_(weight)
 
     def curvature(
@@ -202,6 +205,20 @@ def _index(targets: Tensor, like: Tensor) -> Tensor:
     """Class codes (n,) or (1, 1, n) as an index (..., 1, n) into outputs (..., R, n)."""
     is_one = targets.ndim == like.ndim and len(like) == 1
     return targets if is_one else targets.expand(*like.shape[:-2], 1, -1)
+
+
+def _subtract_one_(proba: Tensor, index: Tensor) -> Tensor:
+    """Subtract 1 from the probabilities (..., R, n) that an index (..., 1, n) picks, in place.
+
+    For many, with one flat index for all problems, that takes a tenth of the time.
+    """
+    if proba.numel() < LARGE:
+        return proba.scatter_(-2, index, -1.0, reduce="add")
+    n = proba.shape[-1]
+    flat = index.view(-1, n)[0] * n + torch.arange(n, device=index.device)
+    minus_one = proba.new_tensor(-1.0).expand(proba.shape[:-2].numel(), n)
+    proba.view(len(minus_one), -1).index_add_(1, flat, minus_one)
+    return proba
 
 
 def _bounded_(log_proba: Tensor) -> Tensor:

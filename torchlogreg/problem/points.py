@@ -39,13 +39,16 @@ def on_host(numbers: Numbers) -> tuple[float, ...]:
 class _Evaluation(Batched):
     """Tensors and tuples of B entries, and lists of these, that can be put together."""
 
-    def put(self, problems: Sequence[int], other: Self) -> Self:
-        """Return this evaluation with that of some problems in the place of its own."""
+    def put(self, problems: Sequence[int], other: Self, *, in_place: bool = False) -> Self:
+        """Return this evaluation with that of some problems in the place of its own.
+
+        If it is in place, this one must not be used again.
+        """
         places = Places.of(problems)
 
         def replace(whole: Any, part: Any) -> Any:
             if isinstance(whole, Tensor):
-                return places.put(whole, part)
+                return places.put_(whole if in_place else whole.clone(), part)
             copy = list(whole)
             for place, number in zip(places, part, strict=True):
                 copy[place] = number
