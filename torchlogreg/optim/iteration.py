@@ -23,9 +23,10 @@ from torchlogreg.optim.checks import checked, has_unchecked
 from torchlogreg.optim.line_search import secant_search, wolfe_search
 from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.optim.stopping import Standing
+from torchlogreg.problem.batched import Places
 from torchlogreg.problem.line import Line
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import compute, on_host
+from torchlogreg.problem.points import Numbers, Point, compute, on_host
 
 
 def begin(
@@ -101,13 +102,14 @@ def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     objective, point = state.objective, state.point
     norm = max(standing.optimality for standing in state.standings)
     direction, memory = algorithm.direction(objective, point, state.memory, norm)
-    line = _line(state, direction)
+    # Rounding errors along the gauge would add up: nothing but the penalty resists them.
+    direction, first_trial = objective.fix_gauge(direction), None
     if objective.is_attended:
-        trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
-        new, length, first_trial = line.point(trial), trial.step, None
+        new, length = _searched(state, direction, algorithm)
     else:
         first = state.first_trial
         first = torch.full_like(point.value, algorithm.lr) if first is None else first
+        line = _unattended_line(state, direction)
         trial, is_accepted = secant_search(line, first, c2=algorithm.c2)
         new = line.point(trial).where(is_accepted, point)
         length = torch.where(is_accepted, trial.step, 0)
@@ -121,29 +123,44 @@ def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     )
 
 
-def _line(state: State[M], direction: Tensor) -> Line:
-    """Line along the direction, or along the gradient where the direction is uphill.
+def _searched(state: State[M], direction: Tensor, algorithm: Algorithm[M]) -> tuple[Point, Numbers]:
+    """Search along the direction; problems that wait for others to leave a stand-in stay.
 
-    Problems that wait for others to leave a stand-in do not move.
+    Returns where that leads, and the step lengths.
     """
+    objective, point, n_problems = state.objective, state.point, len(direction)
+    going = Places([b for b, standing in enumerate(state.standings) if not standing.is_done])
+    if len(going) == n_problems:
+        line = _downhill(objective, point, direction)
+        trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
+        return line.point(trial), trial.step
+    line = _downhill(objective.take(going), point.take(going), going.pick(direction))
+    trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
+    steps = dict(zip(going, trial.step, strict=True))
+    length = tuple([steps.get(b, 0.0) for b in range(n_problems)])
+    return point.put(going, line.point(trial)), length
+
+
+def _downhill(objective: Objective, point: Point, direction: Tensor) -> Line:
+    """Line along the direction, or along the gradient where the direction is uphill."""
+    line = objective.along(point, direction)
+    is_downhill = [slope < 0 for slope in line.slope]
+    if all(is_downhill):
+        return line
+    downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
+    return objective.along(point, torch.where(downhill, direction, -objective.ascent(point)))
+
+
+def _unattended_line(state: State[M], direction: Tensor) -> Line:
+    """The same where nobody waits for the slopes; problems that wait for others have none."""
     objective, point = state.objective, state.point
-    # Rounding errors along the gauge would add up: nothing but the penalty resists them.
-    direction = objective.fix_gauge(direction)
     waits = [standing.is_done for standing in state.standings]
     if any(waits):
         is_waiting = torch.tensor(waits, device=direction.device)[:, None, None]
         direction = torch.where(is_waiting, 0, direction)
-    if not objective.is_attended:
-        slope = (point.grad * direction).sum((-2, -1))
-        slope = (slope + objective.kink_slope(point, direction))[:, None, None]
-        return objective.along(point, torch.where(slope <= 0, direction, -objective.ascent(point)))
-    line = objective.along(point, direction)
-    is_downhill = [slope < 0 or wait for slope, wait in zip(line.slope, waits, strict=True)]
-    if all(is_downhill):
-        return line
-    downhill = torch.tensor(is_downhill, device=direction.device)[:, None, None]
-    steepest = -objective.ascent(point)
-    return objective.along(point, torch.where(downhill, direction, steepest))
+    slope = (point.grad * direction).sum((-2, -1))
+    slope = (slope + objective.kink_slope(point, direction))[:, None, None]
+    return objective.along(point, torch.where(slope <= 0, direction, -objective.ascent(point)))
 
 
 def _judged(
