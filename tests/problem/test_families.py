@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from torchlogreg.problem import families
 from torchlogreg.problem.families import Bernoulli, Categorical, inverse
 
 EXTREME = [-1e4, -700.0, -30.0, 0.0, 30.0, 700.0, 1e4]
@@ -74,3 +75,16 @@ def test_curvature_follows_from_the_weighted_residual(family, n_classes):
     assert_close(family.summed_hessian(curvature, weight)[0], sum(rows))
     diagonals = torch.stack([row.diagonal() for row in rows], dim=-1)
     assert_close(family.curvature_diagonal(curvature, weight)[0], diagonals)
+
+
+@pytest.mark.parametrize("shape", [(4, 50), (1, 4, 50), (3, 4, 50)])
+def test_many_residuals_are_those_of_few(monkeypatch, shape):
+    """A flat index picks the entries that an index for each problem picks."""
+    family = Categorical()
+    eta = torch.randn(shape, dtype=torch.float64)
+    weight = torch.rand(*shape[:-2], 1, 50, dtype=torch.float64)
+    targets = torch.randint(4, (50,)).view(*[1] * (len(shape) - 1), 50)
+    few = family.evaluate(eta, targets, weight)
+    monkeypatch.setattr(families, "LARGE", 0)
+    for many, known in zip(family.evaluate(eta, targets, weight), few, strict=True):
+        assert torch.equal(many, known)

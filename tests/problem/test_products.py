@@ -9,6 +9,7 @@ from torchlogreg.problem.products import (
     chunks,
     is_multipliable,
     multiply_transposed,
+    symmetric_product,
 )
 
 
@@ -74,3 +75,13 @@ def test_bfloat16_is_multiplied_where_the_device_can():
     assert is_multipliable(low, torch.bfloat16)
     assert not is_multipliable(low, torch.float32)  # no such kernel on a CPU
     assert not is_multipliable(low, torch.float64)
+
+
+@pytest.mark.parametrize("n_rows", [3, 2 * products.PANEL + 5, 3 * products.PANEL])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_symmetric_products_are_whole_ones(n_rows, is_shared):
+    right = torch.randn(1 if is_shared else 2, n_rows, 40, dtype=torch.float64)
+    left = (right * torch.rand(2, 1, 40, dtype=torch.float64)).contiguous()
+    product = symmetric_product(left, right[0] if is_shared else right)
+    torch.testing.assert_close(product, left @ right.mT)
+    torch.testing.assert_close(product, product.mT)
