@@ -103,7 +103,7 @@ def _first_fits(names, contest):
         kind_and_solver = name.split(",")[0]
         limit = None if OURS not in first else PATIENCE * first[OURS]["seconds"]
         if kind_and_solver in stopped:
-            left_out[name] = {"left_out": "its solver was stopped before", "at_least": limit}
+            left_out[name] = {"left_out": "its solver was stopped before"}
             continue
         try:
             first[name] = contest("first", name, limit=limit and limit + 1)

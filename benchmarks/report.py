@@ -188,7 +188,7 @@ def grids_table(records):
     kinds = {}
     for r in records:
         kinds.setdefault((r["dataset"], r["competitor"].split(" ")[0]), []).append(r)
-    headers = ["data set", "models", "competitor", "s", "time / ours", "f / ours - 1"]
+    headers = ["data set", "models", "competitor", "s", "time / ours", "f / ours - 1", "MB"]
     cells = []
     for (dataset, kind), settings in kinds.items():
         measured = [r for r in settings if "seconds" in r]
@@ -208,6 +208,7 @@ def grids_table(records):
                 f"{best['least_excess']:.0e} to {best['most_excess']:.0e}"
                 if "most_excess" in best
                 else "",
+                f"{best['memory'] / 1e6:.0f}" if kind == OURS and "memory" in best else "",
             ]
         )
     return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
@@ -265,6 +266,7 @@ PAGES = {
     "curves": lambda records: "",
     "lasso_curves": closeness_table,
     "grids": grids_table,
+    "grids_large": grids_table,
     "paths": paths_table,
     "stream": stream.summary,
     "solvers": solver_table,

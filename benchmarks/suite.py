@@ -32,6 +32,7 @@ SUITE = {
     "lasso_curves": ("lasso_curves", "--datasets", "digits_unit", "mnist_10k"),
     "memory": ("memory", "--datasets", "mnist", "mnist_float64", "tall", "wide"),
     "grids": ("grids", "--datasets", "iris", "breast_cancer", "digits_unit"),
+    "grids_large": ("grids", "--datasets", "letters", "mnist_10k", "mnist"),
     "growth": ("growth",),
     "curves": (
         *("curves", "--datasets", "mnist", "digits", "many_classes"),
