@@ -188,3 +188,20 @@ def test_a_failing_transformer_gives_the_error_score():
     assert any("fits failed" in str(warning.message) for warning in caught)
     assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
     assert search.best_params_["pca__n_components"] == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {f"{NAME}__C": [-1.0, 0.1, "a"]},
+        {f"{NAME}__l1_ratio": [0.0, 2.0]},
+        {f"{NAME}__class_weight": [None, {"no such class": 2.0}]},
+    ],
+)
+def test_only_candidates_that_are_unfit_fail(values):
+    search = BatchedGridSearchCV(PIPELINE, values, cv=3, error_score=-1.0)
+    with pytest.warns(FitFailedWarning):
+        search.fit(*wine())
+    with pytest.warns(FitFailedWarning):
+        other = GridSearchCV(PIPELINE, values, cv=3, error_score=-1.0).fit(*wine())
+    assert_allclose(search.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])

@@ -43,11 +43,19 @@ class Shared:
         y: np.ndarray,
         params: dict[str, Any],
     ) -> FoldModels:
-        """Return the fold with these rows, for candidates that share all but the penalty."""
+        """Return the fold with these rows, for candidates that share all but the penalty.
+
+        If it cannot be solved, this candidate goes alone: another one may be what fails.
+        """
         key = rows.tobytes(), self._rest(candidate)
         if key not in self._folds:
             alike = [other for other in self._candidates if self._rest(other) == key[1]]
-            self._folds[key] = FoldModels(estimator, self, alike, rows, y, params)
+            try:
+                self._folds[key] = FoldModels(estimator, self, alike, rows, y, params)
+            except (TypeError, ValueError):
+                if len(alike) == 1:
+                    raise
+                return FoldModels(estimator, self, [candidate], rows, y, params)
         return self._folds[key]
 
     def together(self, candidate: dict[str, Any]) -> dict[str, Any]:
@@ -114,9 +122,17 @@ class FoldModels:
         )
 
     def _penalty(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """Return all that is solved together, of a candidate; the classifier's own by default."""
+        """Return all that is solved together, of a candidate; the classifier's own by default.
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter is unfit.
+        """
         own = {name: getattr(self._classifier, name) for name in TOGETHER}
-        return own | self.shared.together(candidate)
+        penalty = own | self.shared.together(candidate)
+        clone(self._classifier).set_params(**penalty)._validate_params()
+        return penalty
 
     def model(self, candidate: dict[str, Any]) -> TorchLogisticRegression:
         """Return the fitted classifier of a candidate."""
