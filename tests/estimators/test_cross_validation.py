@@ -363,6 +363,9 @@ def test_a_bar_shows_the_progress(capfd):
         ({"scoring": "beauty"}, "scoring"),
         ({"cv": [([], [0, 1])]}, "fold 0 has no row to fit"),
         ({"cv": [(range(150), [])]}, "fold 0 has no row to score"),
+        ({"cv": [(range(150), np.zeros(150, bool))]}, "fold 0 has no row to score"),
+        ({"cv": [(range(150), np.ones(9, bool))]}, "fold 0 must be two lists of rows"),
+        ({"cv": [(range(150), [150])]}, "fold 0 must be two lists of rows"),
         ({"cv": []}, "no folds"),
         ({"l1_ratios": [1.0], "solver": "lbfgs"}, "solver='lbfgs' takes l1_ratio=0 only"),
         ({"selection": "worst"}, "selection"),
@@ -401,3 +404,19 @@ def test_penalties_without_a_score_are_not_chosen():
     assert chosen.C == 3.0
     with pytest.raises(ValueError, match="No penalty has a score in every fold"):
         choose(np.full((2, 1, 3), np.nan), Cs, ratios, "best", each_fold=False)
+
+
+@pytest.mark.parametrize("selection", ["best", "one_standard_error"])
+def test_scores_without_end_are_scores(selection):
+    """As in scikit-learn, of equal ones the first counts."""
+    model = TorchLogisticRegressionCV(
+        Cs=[1.0, 0.1], cv=3, scoring=lambda model, X, y: np.inf, selection=selection
+    )
+    assert (1.0 if selection == "best" else 0.1) == model.fit(*iris()).C_
+
+
+def test_asking_for_the_routing_takes_no_folds():
+    X, y = iris()
+    model = TorchLogisticRegressionCV(Cs=[1.0], cv=KFold(3, shuffle=True).split(X))
+    model.get_metadata_routing()
+    assert model.fit(X, y).scores_.shape == (3, 1, 1)

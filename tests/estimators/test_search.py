@@ -1,5 +1,7 @@
 """The batched grid search, next to scikit-learn's."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,6 +179,32 @@ def test_it_nests_and_clones():
 def test_other_estimators_are_refused(estimator):
     with pytest.raises(ValueError, match="does not end with a TorchLogisticRegression"):
         BatchedGridSearchCV(estimator, {}).fit(*wine())
+
+
+@pytest.mark.parametrize(
+    "grid", [{f"{NAME}__solver": ["lbfgs", "adam"]}, {NAME: [CLASSIFIER, LogisticRegression()]}]
+)
+def test_candidates_that_end_otherwise_are_refused(grid):
+    with pytest.raises(ValueError, match=r"with \{.*does not end with a TorchLogisticRegression"):
+        BatchedGridSearchCV(PIPELINE, grid).fit(*wine())
+
+
+def accuracy_of(estimator, X, y):
+    return estimator.score(X, y)
+
+
+@pytest.mark.parametrize(
+    "scoring", [None, accuracy_of, {"own": accuracy_of, "other": "accuracy"}, ["accuracy"]]
+)
+def test_a_fitted_search_holds_no_rows(scoring):
+    """It has the scorers that it was given, so that it can be pickled."""
+    X, y = wine()
+    X = np.tile(X, (20, 1))
+    search = BatchedGridSearchCV(PIPELINE, GRID, scoring=scoring, refit=False, cv=3)
+    search.fit(X, np.tile(y, 20))
+    assert len(pickle.dumps(search)) < X.nbytes / 4
+    if isinstance(scoring, dict):
+        assert search.scorer_["own"] is accuracy_of
 
 
 def test_a_failing_transformer_gives_the_error_score():

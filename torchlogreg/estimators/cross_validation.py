@@ -10,7 +10,6 @@ import torch
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -303,7 +302,7 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         to_scorer = to_scorer.add(caller="score", callee="score")
         to_splitter = MethodMapping().add(caller="fit", callee="split")
         router = MetadataRouter(owner=self).add_self_request(self)
-        router = router.add(splitter=check_cv(self.cv), method_mapping=to_splitter)
+        router = router.add(splitter=self.cv, method_mapping=to_splitter)
         return router.add(scorer=scorer_of(self.scoring), method_mapping=to_scorer)
 
     def _routed(self, method: str, params: dict[str, Any], sample_weight: Any) -> Bunch:

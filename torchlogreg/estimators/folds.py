@@ -37,7 +37,7 @@ def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> 
     Raises
     ------
     ValueError
-        If there is no fold, or if one has no row to fit or to score.
+        If there is no fold, or if one has no row to fit or to score, or rows that are not there.
     """
     if cv is None:
         most = int(np.unique(labels, return_counts=True)[1].max())
@@ -45,10 +45,16 @@ def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> 
     splitter = check_cv(cv, labels, classifier=True)
     every, checked = np.arange(len(labels)), []
     for number, fold in enumerate(splitter.split(for_splitters(X), labels, **params)):
-        for part, verb in zip(fold, ("fit", "score"), strict=True):
+        try:
+            train, test = (every[np.asarray(part)] if len(part) else every[:0] for part in fold)
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv: fold {number} must be two lists of rows, to fit and to score: indices below "
+                f"{len(every)}, or masks of that length ({error})."
+            ) from error
+        for part, verb in ((train, "fit"), (test, "score")):
             if not len(part):
                 raise ValueError(f"cv: fold {number} has no row to {verb}. Split otherwise.")
-        train, test = (every[np.asarray(part)] for part in fold)
         checked.append((train, test))
     if not checked:
         raise ValueError("cv has no folds: give two of them, or more.")

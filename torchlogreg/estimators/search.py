@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn import get_config
+from sklearn.base import clone
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval
@@ -19,7 +21,7 @@ from torchlogreg.estimators.search_members import Member, Splitter, for_members
 from torchlogreg.estimators.solvers import takes_batches
 
 RESULTS = (
-    *("cv_results_", "best_score_", "best_params_", "best_index_", "scorer_", "n_splits_"),
+    *("cv_results_", "best_score_", "best_params_", "best_index_", "n_splits_"),
     *("refit_time_", "multimetric_"),
 )
 """Attributes that are those of scikit-learn's search."""
@@ -122,18 +124,15 @@ refit_time_, multimetric_, classes_, n_features_in_, feature_names_in_
         Raises
         ------
         ValueError
-            If the estimator does not end with a :class:`TorchLogisticRegression`, or with one that
-            reads mini-batches; and as its ``fit``.
+            If the estimator, or that of a candidate, does not end with a
+            :class:`TorchLogisticRegression`, or with one that reads mini-batches; and as its
+            ``fit``.
         """
-        classifier = last_step(self.estimator)
-        if not isinstance(classifier, TorchLogisticRegression) or takes_batches(classifier.solver):
-            raise ValueError(
-                f"estimator={self.estimator!r} does not end with a TorchLogisticRegression that "
-                "has an exact solver. Use sklearn.model_selection.GridSearchCV."
-            )
+        candidates = list(ParameterGrid(self.param_grid))
+        self._check_estimators(candidates)
         X, y = indexable(X, as_numpy(y))
         budget = self.working_memory or get_config()["working_memory"]
-        shared = Shared(X, self.estimator, list(ParameterGrid(self.param_grid)), budget)
+        shared = Shared(X, self.estimator, candidates, budget)
         search = GridSearchCV(
             Member(self.estimator, shared),
             self.param_grid,
@@ -148,8 +147,33 @@ refit_time_, multimetric_, classes_, n_features_in_, feature_names_in_
         for name in RESULTS:
             if hasattr(search, name):
                 setattr(self, name, getattr(search, name))
+        self.scorer_ = self._scorer(search.scorer_)
         if hasattr(search, "best_estimator_"):
             self.best_estimator_ = search.best_estimator_.fitted_
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         return self
+
+    def _check_estimators(self, candidates: list[dict[str, Any]]) -> None:
+        """Raise ValueError if one of the candidates does not end with what is solved in batches."""
+        for params in [{}, *candidates]:
+            own = {name: clone(value, safe=False) for name, value in params.items()}
+            classifier = last_step(clone(self.estimator).set_params(**own))
+            is_ours = isinstance(classifier, TorchLogisticRegression)
+            if not is_ours or takes_batches(classifier.solver):
+                with_params = f" with {params}" if params else ""
+                raise ValueError(
+                    f"estimator={self.estimator!r}{with_params} does not end with a "
+                    "TorchLogisticRegression that has an exact solver. Use "
+                    "sklearn.model_selection.GridSearchCV."
+                )
+
+    def _scorer(self, found: Any) -> Any:
+        """Return the user's scorers in the place of those for members, which hold the rows."""
+        if self.scoring is None:
+            return check_scoring(self.estimator)
+        if callable(self.scoring):
+            return self.scoring
+        if not isinstance(self.scoring, dict):
+            return found
+        return {**found, **{name: own for name, own in self.scoring.items() if callable(own)}}

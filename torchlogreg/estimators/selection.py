@@ -79,6 +79,8 @@ def results_table(scores: np.ndarray, Cs: np.ndarray, l1_ratios: np.ndarray) -> 
     flat = scores.reshape(len(scores), -1)
     ratios, strengths = (array.ravel() for array in np.meshgrid(l1_ratios, Cs, indexing="ij"))
     mean = flat.mean(axis=0)
+    with np.errstate(invalid="ignore"):  # scores may be infinite
+        spread = flat.std(axis=0)
     worst = np.nanmin(mean) - 1 if np.isfinite(mean).any() else 0.0
     return {
         "param_C": strengths,
@@ -89,7 +91,7 @@ def results_table(scores: np.ndarray, Cs: np.ndarray, l1_ratios: np.ndarray) -> 
         ],
         **{f"split{fold}_test_score": of_fold for fold, of_fold in enumerate(flat)},
         "mean_test_score": mean,
-        "std_test_score": flat.std(axis=0),
+        "std_test_score": spread,
         "rank_test_score": rankdata(-np.nan_to_num(mean, nan=worst), method="min").astype(np.int32),
     }
 
@@ -98,7 +100,8 @@ def _best(scores: np.ndarray) -> tuple[int, int]:
     """Place of the best of the scores (n_l1_ratios, n_cs)."""
     by_strength = scores.T
     best = np.nanmax(by_strength)
-    strength, ratio = np.argwhere(by_strength >= best - TIE * abs(best))[0]
+    tie = TIE * abs(best) if np.isfinite(best) else 0.0
+    strength, ratio = np.argwhere(by_strength >= best - tie)[0]
     return int(ratio), int(strength)
 
 
@@ -106,7 +109,9 @@ def _within_an_error(scores: np.ndarray, Cs: np.ndarray) -> tuple[int, int]:
     """Place of the strongest penalty within a standard error of the best, with its ratio."""
     mean, n_folds = scores.mean(axis=0), len(scores)
     ratio, strength = _best(mean)
-    error = scores[:, ratio, strength].std(ddof=1) / np.sqrt(n_folds) if n_folds > 1 else 0.0
+    best = scores[:, ratio, strength]
+    has_error = n_folds > 1 and np.isfinite(best).all()
+    error = best.std(ddof=1) / np.sqrt(n_folds) if has_error else 0.0
     is_within = mean[ratio] >= mean[ratio, strength] - error - TIE
     strongest = min(np.flatnonzero(is_within), key=lambda place: Cs[place])
     return ratio, int(strongest)
