@@ -1,5 +1,10 @@
 """Runs the code blocks of the README and the documentation as tests."""
 
+import os
+
+# Before SciPy is imported: without it, scikit-learn refuses arrays of other libraries.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
 from sybil import Sybil

@@ -1,9 +1,4 @@
-"""Settings that must be made before the libraries under test are imported, and MNIST."""
-
-import os
-
-# Without it, SciPy makes scikit-learn skip its check of array API input.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
+"""Fixtures: MNIST, and what a test may change."""
 
 import signal
 

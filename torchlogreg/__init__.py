@@ -6,8 +6,7 @@ from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.path import LogisticPath, logistic_regression_path
 from torchlogreg.estimators.search import BatchedGridSearchCV
 from torchlogreg.problem.modules import BinaryLogistic, MultinomialLogistic
-
-__version__ = "0.1.0"
+from torchlogreg.version import __version__
 
 __all__ = [
     "BatchedGridSearchCV",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from torchlogreg.data.containers import as_numpy
 
@@ -49,6 +49,41 @@ def transforms_targets(dataset: Any) -> bool:
 def length_of(dataset: Any) -> int | None:
     """Return the number of rows of a data set; None if it does not tell."""
     return len(dataset) if hasattr(dataset, "__len__") else None
+
+
+def is_loaded(X: Any) -> bool:
+    """Whether features come batch by batch, from a data set or a loader of torch."""
+    return isinstance(X, (Dataset, DataLoader))
+
+
+def batches_of(
+    data: Any, *, with_labels: bool = False, batch_size: int = 1000
+) -> Iterator[tuple[Tensor, Any]]:
+    """Yield features (n_rows, d) and labels of a data set or loader, batch by batch, in its order.
+
+    Where no labels are asked for, the items need not have them: they are None then.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or labels are missing.
+    """
+    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
+    is_empty = True
+    for batch in loader:
+        is_alone = isinstance(batch, Tensor) or (
+            isinstance(batch, (tuple, list)) and len(batch) == 1
+        )
+        if is_alone and not with_labels:
+            features, labels = features_and_labels(
+                (batch if isinstance(batch, Tensor) else batch[0], None)
+            )
+        else:
+            features, labels = features_and_labels(batch)
+        is_empty = False
+        yield features.flatten(1), labels
+    if is_empty:
+        raise ValueError(f"X={data!r} is empty: there is nothing to predict for.")
 
 
 def features_and_labels(batch: Any) -> tuple[Tensor, Any]:

@@ -23,9 +23,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from torchlogreg.data.containers import alias, as_numpy, as_tensor
+from torchlogreg.data.containers import (
+    ARRAYS,
+    Container,
+    alias,
+    as_numpy,
+    as_tensor,
+    container_of,
+    from_library,
+)
 from torchlogreg.data.labels import encode_labels
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -48,8 +55,8 @@ class TrainingData:
     classes: np.ndarray
     """Labels (K,), sorted."""
 
-    is_tensor: bool
-    """Whether the features came as a tensor."""
+    container: Container
+    """What the features came in, and the model goes out in."""
 
 
 def check_training_data(
@@ -74,9 +81,9 @@ def check_training_data(
         If the features are not a finite matrix, the labels not discrete or all the same, the
         weights negative or all zero, or the device not to be had.
     """
-    y = as_numpy(y)
-    is_tensor = isinstance(X, Tensor)
-    if is_tensor:
+    y, container = as_numpy(y), container_of(X)
+    if container is not ARRAYS:
+        X = X if isinstance(X, Tensor) else from_library(X)
         X = _check_tensor(estimator, X, reset=reset)
         if y is None:
             raise ValueError("y=None: a classifier needs the labels of the rows of X.")
@@ -96,24 +103,20 @@ def check_training_data(
         codes=torch.from_numpy(codes).to(target_device),
         sample_weight=alias(weight),
         classes=classes,
-        is_tensor=is_tensor,
+        container=container,
     )
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:
-    """Validate the features given to a fitted estimator; same container out.
+    """Validate the features given to a fitted estimator: a tensor, or what scikit-learn takes.
 
     Raises
     ------
     ValueError
-        If they are unfit, or a data set or loader of torch.
+        If they are unfit.
     """
-    if isinstance(X, (Dataset, DataLoader)):
-        raise ValueError(
-            f"X is a {type(X).__name__}: predictions are made for arrays and tensors. Loop over "
-            "the batches of a loader, and flatten their rows."
-        )
-    if isinstance(X, Tensor):
+    if container_of(X) is not ARRAYS:
+        X = X if isinstance(X, Tensor) else from_library(X)
         return _check_tensor(estimator, X, reset=False)
     return validate_data(
         estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False

@@ -16,13 +16,22 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from torchlogreg.data.containers import ARRAYS, Container
 from torchlogreg.data.training_sets import TrainingSet
 from torchlogreg.data.validation import check_training_data
-from torchlogreg.estimators.prediction import LogisticClassifierMixin, with_coef
-from torchlogreg.estimators.solvers import Solver, resolve
+from torchlogreg.estimators.drop_in import DropInMixin
+from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
+from torchlogreg.estimators.prediction import (
+    LogisticClassifierMixin,
+    coef_attributes,
+    with_coef,
+)
+from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
+from torchlogreg.estimators.solvers import Solver, resolve, takes_batches
 from torchlogreg.estimators.training_net import make_net
-from torchlogreg.estimators.training_rows import from_arrays, from_loader, work
+from torchlogreg.estimators.training_rows import from_arrays, from_loader, max_iter_of, work
 from torchlogreg.nets import EpochHistory, LogisticNet
+from torchlogreg.nets.callbacks import EpochHooks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
@@ -40,7 +49,7 @@ class Decorator(Protocol):
 checks_parameters: Decorator = _fit_context(prefer_skip_nested_validation=True)
 
 
-class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
+class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMixin, BaseEstimator):
     """What fitting needs, whichever estimator has the parameters."""
 
     C: float
@@ -73,7 +82,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
             solver = self._resolve(len(loaded.classes), loaded.n_rows, loaded.n_features)
             self.n_features_in_ = loaded.n_features
             self.__dict__.pop("feature_names_in_", None)
-            return self._train(loaded, loaded.classes, solver)
+            return self._train(loaded, loaded.classes, solver, told(X, y, sample_weight))
         if classes is not None:
             raise ValueError(
                 f"classes={classes!r} is for a data set or loader of torch; the classes of "
@@ -84,27 +93,41 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         solver = self._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
         with threads_for(work(self, data, solver), data.X.device):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
-            return self._train(rows, data.classes, solver, data.is_tensor, valid_set)
+            heard = told(X, y, sample_weight)
+            return self._train(rows, data.classes, solver, heard, data.container, valid_set)
+
+    _fit_with_listeners = with_callbacks(_fit)
 
     def _train(
         self,
         rows: TrainingSet,
         labels: np.ndarray,
         solver: Solver,
-        is_tensor: bool = False,
+        heard: dict[str, Any],
+        container: Container = ARRAYS,
         valid_set: TrainingSet | None = None,
     ) -> Self:
-        """Train, and write the results once."""
+        """Train, and write the results once; listeners are told of the data as users gave it."""
+        task = hooks = None
+        if has_listeners(self):
+
+            def attributes_of(coef: Tensor) -> dict[str, Any]:
+                return {**coef_attributes(self, coef, container), "classes_": labels}
+
+            task = FitTask(self, heard, max_iter_of(self, solver), attributes_of)
+            hooks = EpochHooks(task.begin, task.end)
         with full_precision(rows.device):
-            net = make_net(self, solver, rows, len(labels), valid_set)
+            net = make_net(self, solver, rows, len(labels), valid_set, hooks)
             if self.warm_start and hasattr(self, "coef_"):
                 net.start_at(self._starting_coef(labels, rows))
             net.partial_fit(rows)
         self.classes_ = labels
-        self._write(net, solver, is_tensor)
+        self._write(net, solver, container)
         (self.weight_seen_,) = (rows.weight_unit * rows.weight_sum).tolist()
         if (shortfall := net.shortfall()) is not None:
             warnings.warn(shortfall, ConvergenceWarning, stacklevel=6)
+        if task is not None:
+            task.close()
         return self
 
     @property
@@ -118,9 +141,34 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
         ``seconds`` the time it took. With ``early_stopping`` there are also ``valid_loss`` and
         ``valid_accuracy``, after the epoch on the rows held out. Callbacks may add more.
         """
-        check_is_fitted(self, "net_")
+        check_is_fitted(self, "coef_")
+        if "net_" not in self.__dict__:
+            raise AttributeError(
+                "There is no history_: it went with net_, which pickles leave out and "
+                "drop_training_state() removes. Fit again to have it."
+            )
         history: EpochHistory = self.net_.history
         return history
+
+    def drop_training_state(self) -> Self:
+        """Let go of what predictions do not need: ``net_``, its optimizer, and the history.
+
+        Pickles of an estimator with an exact solver leave them out anyway. With a mini-batch
+        solver they keep them, for ``partial_fit`` goes on from there; without, it begins with a new
+        optimizer at the same coefficients.
+
+        Returns
+        -------
+        self : estimator
+            The same estimator, with the same predictions.
+        """
+        check_is_fitted(self, "coef_")
+        self.__dict__.pop("net_", None)
+        return self
+
+    def _left_behind(self) -> tuple[str, ...]:
+        """Return what pickles leave out: only ``partial_fit`` goes on with the net."""
+        return () if takes_batches(self.solver) else ("net_",)
 
     def _resolve(
         self, n_classes: int, n_rows: int, n_features: int, *, is_dense: bool = True
@@ -143,7 +191,7 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
             l1_ratio=self.l1_ratio if has_penalty else 0.0,
         )
 
-    def _write(self, net: LogisticNet, solver: Solver, is_tensor: bool) -> None:
+    def _write(self, net: LogisticNet, solver: Solver, container: Container) -> None:
         """Write the results."""
         (coef,) = net.coef
         if not math.isfinite(torch.linalg.vector_norm(coef, math.inf).item()):
@@ -151,8 +199,9 @@ class LogisticEstimator(LogisticClassifierMixin, BaseEstimator):
                 f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
                 "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
             )
-        with_coef(self, coef, is_tensor)
-        self.n_iter_ = np.array([len(net.history)], dtype=np.int32)
+        with_coef(self, coef, container)
+        n_iter = torch.tensor([len(net.history)], dtype=torch.int32, device=coef.device)
+        self.n_iter_ = container.of(n_iter)
         self.optimality_ = net.optimality
         self.suboptimality_ = net.suboptimality
         self.solver_ = solver.name

@@ -15,9 +15,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from tqdm.auto import tqdm
 
-from torchlogreg.data.containers import as_numpy, outgoing
+from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.validation import TrainingData, check_training_data
 from torchlogreg.estimators.base import checks_parameters, warn_of_shortfall
+from torchlogreg.estimators.drop_in import DropInMixin, names_replacements
 from torchlogreg.estimators.folds import fold_weights, folds_of
 from torchlogreg.estimators.grid import MEGABYTE, Grid, checked_numbers, solve_grid
 from torchlogreg.estimators.logistic import TorchLogisticRegression
@@ -27,7 +28,7 @@ from torchlogreg.estimators.selection import Chosen, choose, results_table
 from torchlogreg.estimators.solvers import SOLVERS
 
 
-class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
+class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstimator):
     r"""Logistic regression whose penalty is chosen by cross-validation, solved as one batch.
 
     The models of all folds and all penalties are those of :class:`TorchLogisticRegression`. They
@@ -158,6 +159,7 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         "working_memory": [Interval(Real, 0, None, closed="neither"), None],
     }
 
+    @names_replacements
     def __init__(
         self,
         *,
@@ -257,7 +259,7 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         )
         self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
         self.solver_ = grid.solver
-        self.coefs_paths_ = outgoing(paths.contiguous(), data.is_tensor)
+        self.coefs_paths_ = data.container.of(paths.contiguous())
         self.n_iter_, self.optimality_ = (
             np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
         )
@@ -267,15 +269,15 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         self._warn(grid, Cs, l1_ratios)
         return self
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, **score_params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, **score_params: Any) -> float:
         """Return the score by ``scoring`` for given rows.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
             Features.
         y : array-like or Tensor of shape (n,)
-            Labels.
+            Labels, those of a data set, too: not every score can be found batch by batch.
         sample_weight : array-like or Tensor of shape (n,), default=None
             Weights of the rows; None for 1.
         **score_params : dict
@@ -285,7 +287,14 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         -------
         score : float
             Higher is better.
+
+        Raises
+        ------
+        ValueError
+            If there are no labels.
         """
+        if y is None:
+            raise ValueError("y=None: a score needs the labels of the rows of X, in their order.")
         routed = self._routed("score", score_params, sample_weight)
         scorer = scorer_of(self.scoring, self.classes_)
         return float(scorer(self, X, as_numpy(y), **routed.scorer.score))
@@ -354,7 +363,7 @@ class TorchLogisticRegressionCV(LogisticClassifierMixin, BaseEstimator):
         else:
             cells = [grid.coef[*place, fold] for fold, place in enumerate(chosen.places)]
             coef = torch.stack(cells).mean(0)
-        with_coef(self, coef, data.is_tensor)
+        with_coef(self, coef, data.container)
 
     def _warn(self, grid: Grid, Cs: np.ndarray, l1_ratios: np.ndarray) -> None:
         """Warn of models that have not reached the tolerance."""

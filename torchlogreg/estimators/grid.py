@@ -14,7 +14,7 @@ from torch import Tensor
 from torchlogreg.data.validation import TrainingData
 from torchlogreg.estimators.solvers import Solver
 from torchlogreg.estimators.training_net import make_algorithm
-from torchlogreg.estimators.training_rows import all_rows, null_coef, work
+from torchlogreg.estimators.training_rows import all_rows, max_iter_of, null_coef, work
 from torchlogreg.optim import KeptCurvature, QuasiNewton, Solution, Sweep
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
@@ -118,7 +118,7 @@ def _swept(
 ) -> list[Solution]:
     """Solutions of some problems for each of the rising Cs."""
     n_problems = len(weight)
-    algorithm, limit = make_algorithm(estimator, solver), estimator.max_iter or solver.max_iter
+    algorithm, limit = make_algorithm(estimator, solver), max_iter_of(estimator, solver)
     n_at_once = max(int(CALLS / (n_problems * work(estimator, data, solver))), 1)
     n_at_once = min(n_at_once, max(n_together // n_problems, 1), len(Cs))
     if isinstance(algorithm, QuasiNewton) and algorithm.preconditioner is not None:

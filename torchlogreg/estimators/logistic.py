@@ -10,6 +10,8 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from torchlogreg.estimators.base import checks_parameters
+from torchlogreg.estimators.drop_in import names_replacements
+from torchlogreg.estimators.fit_tasks import has_listeners
 from torchlogreg.estimators.solvers import SOLVERS
 from torchlogreg.estimators.stream import StreamEstimator
 
@@ -73,7 +75,8 @@ class TorchLogisticRegression(StreamEstimator):
           the minimiser depends on how their learning rate decays.
     max_iter : int, default=None
         Most iterations, or epochs of a mini-batch solver; None for the solver's own limit (1000
-        for "lbfgs", 500 for "prox-newton", 100 for "newton-cholesky", 200 for the others).
+        for "lbfgs", 500 for "prox-newton", 100 for "newton-cholesky", 200 for the others). With 0
+        the coefficients are zero, or those of the previous fit with ``warm_start``.
     warm_start : bool, default=False
         Whether ``fit`` starts at the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
@@ -186,7 +189,7 @@ class TorchLogisticRegression(StreamEstimator):
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "solver": [StrOptions({"auto", *SOLVERS}), type],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 0, None, closed="left"), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -200,6 +203,7 @@ class TorchLogisticRegression(StreamEstimator):
         "net_params": [dict, None],
     }
 
+    @names_replacements
     def __init__(
         self,
         C: float = 1.0,
@@ -295,4 +299,5 @@ class TorchLogisticRegression(StreamEstimator):
             separates all classes: then there is no minimiser.
         """
         with self._unchanged_on_error():
-            return self._fit(X, y, sample_weight, classes)
+            fit = self._fit_with_listeners if has_listeners(self) else self._fit
+            return fit(X, y, sample_weight, classes)

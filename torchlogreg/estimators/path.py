@@ -11,7 +11,6 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import Tensor
 
-from torchlogreg.data.containers import outgoing
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.data.validation import TrainingData, check_training_data
 from torchlogreg.estimators.base import warn_of_shortfall
@@ -19,7 +18,7 @@ from torchlogreg.estimators.grid import checked_numbers
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.solvers import SOLVERS
 from torchlogreg.estimators.training_net import make_algorithm
-from torchlogreg.estimators.training_rows import all_rows, null_coef, work
+from torchlogreg.estimators.training_rows import all_rows, max_iter_of, null_coef, work
 from torchlogreg.optim import Solution, Sweep
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
@@ -172,7 +171,7 @@ def logistic_regression_path(
     data = check_training_data(estimator, X, y, sample_weight, class_weight, device)
     is_dense = data.X.layout is torch.strided
     chosen = estimator._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
-    sweep = Sweep(make_algorithm(estimator, chosen), max_iter or chosen.max_iter)
+    sweep = Sweep(make_algorithm(estimator, chosen), max_iter_of(estimator, chosen))
     Cs = None if Cs is None else _checked(Cs)
     with (
         torch.inference_mode(),
@@ -202,8 +201,8 @@ def _path(
     intercepts = coefs[..., d] if rows.fit_intercept else coefs.new_zeros(coefs.shape[:2])
     return LogisticPath(
         Cs=Cs,
-        coefs=outgoing(weights, data.is_tensor),
-        intercepts=outgoing(intercepts.contiguous(), data.is_tensor),
+        coefs=data.container.of(weights),
+        intercepts=data.container.of(intercepts.contiguous()),
         objectives=np.concatenate([solution.value for solution in solutions]),
         n_iter=np.concatenate([solution.n_iter for solution in solutions]),
         n_nonzero=(weights != 0).sum((-2, -1)).cpu().numpy(),

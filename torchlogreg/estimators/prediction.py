@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Self, overload
 
 import numpy as np
@@ -14,15 +15,18 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from torchlogreg.data.containers import as_numpy, as_tensor, outgoing
+from torchlogreg.data.containers import ARRAYS, Container, as_numpy, as_tensor, container_of
+from torchlogreg.data.torch_data import batches_of, is_loaded
 from torchlogreg.data.validation import check_features, feature_blocks
-from torchlogreg.problem.families import family_of
+from torchlogreg.estimators.persistence import PersistentMixin
+from torchlogreg.estimators.scikit_learn import check_same_namespace
+from torchlogreg.problem.families import Family, family_of
 from torchlogreg.problem.modules import LogisticModule, module_class
 from torchlogreg.problem.products import full_precision, logits
 from torchlogreg.problem.threads import threads_for
 
 
-class LogisticClassifierMixin(ClassifierMixin):
+class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
     """Predictions from ``coef_``, ``intercept_`` and ``classes_``, and nothing else.
 
     Predictions come in the container of the features they are made for; the fitted attributes
@@ -43,15 +47,18 @@ class LogisticClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features. Those of a data set are read batch by batch, in its order; labels next to
+            them are passed over.
 
         Returns
         -------
         eta : ndarray or Tensor of shape (n,) or (n, K)
             For two classes the logit of ``classes_[1]``, otherwise one logit per class.
         """
-        return self._predict(X, lambda family, eta: eta.squeeze(-1) if eta.shape[-1] == 1 else eta)
+        return self._predict(
+            X, "decision_function", lambda family, eta: eta[..., 0] if eta.shape[-1] == 1 else eta
+        )
 
     @overload
     def predict(self, X: Tensor) -> Any: ...
@@ -62,18 +69,19 @@ class LogisticClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features. Those of a data set are read batch by batch, in its order; labels next to
+            them are passed over.
 
         Returns
         -------
         labels : ndarray or Tensor of shape (n,)
             Labels; a tensor if ``X`` is one and the labels are numbers.
         """
-        codes = self._predict(X, lambda family, eta: family.classify(eta))
-        if isinstance(codes, Tensor) and self.classes_.dtype.kind in "biuf":
-            return torch.from_numpy(self.classes_).to(codes.device)[codes]
-        return self.classes_[as_numpy(codes)]
+        container, codes = self._outputs(X, "predict", lambda family, eta: family.classify(eta))
+        if container is ARRAYS or self.classes_.dtype.kind not in "biuf":
+            return self.classes_[as_numpy(codes)]
+        return container.of(torch.from_numpy(self.classes_).to(codes.device)[codes])
 
     @overload
     def predict_proba(self, X: Tensor) -> Tensor: ...
@@ -84,15 +92,16 @@ class LogisticClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features. Those of a data set are read batch by batch, in its order; labels next to
+            them are passed over.
 
         Returns
         -------
         proba : ndarray or Tensor of shape (n, K)
             Probabilities in the order of ``classes_``; rows sum to one.
         """
-        return self._predict(X, lambda family, eta: family.proba(eta))
+        return self._predict(X, "predict_proba", lambda family, eta: family.proba(eta))
 
     @overload
     def predict_log_proba(self, X: Tensor) -> Tensor: ...
@@ -105,33 +114,43 @@ class LogisticClassifierMixin(ClassifierMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features. Those of a data set are read batch by batch, in its order; labels next to
+            them are passed over.
 
         Returns
         -------
         log_proba : ndarray or Tensor of shape (n, K)
             Log-probabilities in the order of ``classes_``.
         """
-        return self._predict(X, lambda family, eta: family.log_proba(eta))
+        return self._predict(X, "predict_log_proba", lambda family, eta: family.log_proba(eta))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d)
-            Features.
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+            Features; or pairs of features and label, which are read once.
         y : array-like or Tensor of shape (n,)
-            True labels.
+            True labels. None with a data set.
         sample_weight : array-like or Tensor of shape (n,), default=None
-            Weights of the rows.
+            Weights of the rows. None with a data set.
 
         Returns
         -------
         accuracy : float
             Share of rows, by weight, whose label is predicted.
+
+        Raises
+        ------
+        ValueError
+            If the labels of arrays are missing, or given besides a data set.
         """
+        if is_loaded(X):
+            return self._score_of_batches(X, y, sample_weight)
+        if y is None:
+            raise ValueError("y=None: the accuracy needs the labels of the rows of X.")
         labels = as_numpy(self.predict(X))
         return float(accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight)))
 
@@ -186,7 +205,7 @@ class LogisticClassifierMixin(ClassifierMixin):
         Made whenever it is asked for: changes to it do not change the estimator.
         """
         check_is_fitted(self, "coef_")
-        coef = self._coef(_device_of(self.coef_))
+        coef = self._coef()
         n_outputs, n_columns = coef.shape
         module = module_class(len(self.classes_))(
             n_columns - 1,
@@ -199,12 +218,40 @@ class LogisticClassifierMixin(ClassifierMixin):
             module.coef.copy_(coef[:, : module.coef.shape[-1]])
         return module
 
-    def _predict(self, X: Any, output: Any) -> Any:
-        """Apply ``output(family, eta)``, with eta of shape (n, R), to X block by block."""
+    def _predict(self, X: Any, method: str, output: Callable[[Family, Tensor], Tensor]) -> Any:
+        """Apply ``output(family, eta)``, with eta of shape (n, R), to X."""
+        container, result = self._outputs(X, method, output)
+        return container.of(result)
+
+    def _outputs(
+        self, X: Any, method: str, output: Callable[[Family, Tensor], Tensor]
+    ) -> tuple[Container, Tensor]:
+        """Return the container of the results, and these: one tensor, found block by block."""
         check_is_fitted(self, "coef_")
+        if is_loaded(X):
+            batches = (self._of_block(X_batch, output) for X_batch, _ in batches_of(X))
+            return ARRAYS, torch.cat([result.cpu() for result in batches])
+        check_same_namespace(X, self, attribute="coef_", method=method)
+        return container_of(X), self._of_block(X, output)
+
+    def _score_of_batches(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Return the accuracy for the labels that a data set has."""
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} must be None with a {type(X).__name__}, whose items are pairs of "
+                    "features and label. Pass arrays."
+                )
+        n_rows = n_right = 0
+        for X_batch, labels in batches_of(X, with_labels=True):
+            is_right = as_numpy(self.predict(X_batch)) == np.asarray(as_numpy(labels))
+            n_rows, n_right = n_rows + len(is_right), n_right + int(is_right.sum())
+        return n_right / n_rows
+
+    def _of_block(self, X: Any, output: Callable[[Family, Tensor], Tensor]) -> Tensor:
+        """Return the outputs for arrays."""
         X = check_features(self, X)
-        is_tensor = isinstance(X, Tensor)
-        weights, intercept = self._parameters(X.device if is_tensor else _device_of(self.coef_))
+        weights, intercept = self._parameters(X.device if isinstance(X, Tensor) else None)
         family, device = family_of(len(self.classes_)), weights.device
         outputs = []
         n_weights = weights.numel() if weights.layout is torch.strided else weights.values().numel()
@@ -216,20 +263,14 @@ class LogisticClassifierMixin(ClassifierMixin):
                 eta = logits(features.to(dtype), weights.to(dtype), intercept.to(dtype))
                 outputs.append(output(family, eta))
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        return outgoing(joined.contiguous(), is_tensor)
+        return joined.contiguous()
 
-    def _parameters(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Weights (R, d), dense or CSR, and intercepts (R,)."""
-        weights, intercept = (  # which may be read-only memory maps
-            as_tensor(
-                part if isinstance(part, Tensor) or sparse.issparse(part) else np.asarray(part),
-                device,
-            )
-            for part in (self.coef_, self.intercept_)
-        )
-        return weights, intercept.to(weights.dtype)
+    def _parameters(self, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """Weights (R, d), dense or CSR, and intercepts (R,); where the weights are by default."""
+        weights = as_tensor(self.coef_, device)
+        return weights, as_tensor(self.intercept_, weights.device).to(weights.dtype)
 
-    def _coef(self, device: torch.device) -> Tensor:
+    def _coef(self, device: torch.device | None = None) -> Tensor:
         """Weights and intercepts as one tensor of shape (R, d + 1)."""
         weights, intercept = self._parameters(device)
         weights = weights if weights.layout is torch.strided else weights.to_dense()
@@ -239,18 +280,22 @@ class LogisticClassifierMixin(ClassifierMixin):
         """Declare what the estimator can do."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
 
-def with_coef(model: Any, coef: Tensor, is_tensor: bool) -> Any:
-    """Give a classifier the coefficients (R, D), as tensors or as arrays; return it."""
-    d = model.n_features_in_
-    intercept = coef[:, d] if model.fit_intercept else coef.new_zeros(len(coef))
-    model.coef_ = outgoing(coef[:, :d].clone(), is_tensor)
-    model.intercept_ = outgoing(intercept.clone(), is_tensor)
+def with_coef(model: Any, coef: Tensor, container: Container) -> Any:
+    """Give a classifier the coefficients (R, D), as users get them; return it."""
+    for name, value in coef_attributes(model, coef, container).items():
+        setattr(model, name, value)
     return model
 
 
-def _device_of(array: Any) -> torch.device:
-    """Device of a tensor; the CPU for anything else."""
-    return array.device if isinstance(array, Tensor) else torch.device("cpu")
+def coef_attributes(model: Any, coef: Tensor, container: Container) -> dict[str, Any]:
+    """Return ``coef_`` and ``intercept_`` of coefficients (R, D)."""
+    d = model.n_features_in_
+    intercept = coef[:, d] if model.fit_intercept else coef.new_zeros(len(coef))
+    return {
+        "coef_": container.of(coef[:, :d].clone()),
+        "intercept_": container.of(intercept.clone()),
+    }

@@ -65,7 +65,7 @@ def held_out_scores(
             weight = np.broadcast_to(np.asarray(as_numpy(weight)), len(data.codes))
         scores = score_on_device(scoring, flat, data, index, weight)
     if scores is None:
-        models = [with_coef(copy.copy(model), cell, data.is_tensor) for cell in flat]
+        models = [with_coef(copy.copy(model), cell, data.container) for cell in flat]
         labels = data.classes[as_numpy(data.codes)]
         scores = score_by_scikit_learn(scoring, models, X, labels, index, params)
     return scores.reshape(coef.shape[:-2])

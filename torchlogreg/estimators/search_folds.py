@@ -112,7 +112,7 @@ class FoldModels:
             most_bytes=self.shared.budget * MEGABYTE,
             advance=lambda n_models: None,
         )
-        self._grid, self._is_tensor, model.classes_ = grid, data.is_tensor, data.classes
+        self._grid, self._container, model.classes_ = grid, data.container, data.classes
         warn_of_shortfall(
             grid.solver,
             grid.optimality.ravel().tolist(),
@@ -148,7 +148,7 @@ class FoldModels:
         twin.set_params(**penalty)
         twin.n_iter_ = grid.n_iter[place][None].astype(np.int32)
         twin.optimality_, twin.solver_ = float(grid.optimality[place]), grid.solver
-        with_coef(twin, grid.coef[place], self._is_tensor)
+        with_coef(twin, grid.coef[place], self._container)
         return twin
 
     def pipeline(self, classifier: Any) -> Any:

@@ -8,7 +8,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
 from torchlogreg.estimators.folds import for_splitters
+from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
 from torchlogreg.estimators.scoring import rows_of
 from torchlogreg.estimators.search_folds import FoldModels, Shared
 
@@ -34,7 +36,7 @@ class Splitter:
         return self.splitter.get_metadata_routing()
 
 
-class Member(BaseEstimator):
+class Member(CallbackSupportMixin, BaseEstimator):
     """A candidate: a pipeline for numbers of rows, which shares what it can with the others."""
 
     def __init__(self, estimator: Any, shared: Shared) -> None:
@@ -62,8 +64,10 @@ class Member(BaseEstimator):
         """Return what the pipeline asks for."""
         return self.estimator.get_metadata_routing()
 
+    @with_callbacks
     def fit(self, rows: np.ndarray, y: np.ndarray, **params: Any) -> Self:
         """Take the model from those of the fold; fit that of all rows as usual."""
+        task = FitTask(self, told(rows, y)) if has_listeners(self) else None
         self.fold: FoldModels | None = None
         if np.array_equal(rows, np.arange(self.shared.n_rows)):
             self.fitted_ = clone(self.estimator).fit(self.shared.X, y, **params)
@@ -72,6 +76,8 @@ class Member(BaseEstimator):
             self.classifier_ = self.fold.model(self.candidate)
             self.fitted_ = self.fold.pipeline(self.classifier_)
         self.classes_ = self.fitted_.classes_
+        if task is not None:
+            task.close()
         return self
 
     def predict(self, rows: np.ndarray) -> Any:

@@ -123,7 +123,7 @@ class StreamEstimator(LogisticEstimator):
             if not is_first:
                 net.start_at(self._starting_coef(self.classes_, rows))
             net.partial_fit(rows, epochs=1)
-        self._write(net, solver, data.is_tensor)
+        self._write(net, solver, data.container)
         self.weight_seen_ = weight_seen
         return self
 

@@ -9,9 +9,9 @@ import torch
 
 from torchlogreg.data.training_sets import TrainingSet
 from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
-from torchlogreg.estimators.training_rows import batch_size_of, seed_of
+from torchlogreg.estimators.training_rows import batch_size_of, max_iter_of, seed_of
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
-from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.nets.callbacks import EpochHooks, check_callbacks
 from torchlogreg.optim import FullBatchOptimizer
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.problem.modules import module_class
@@ -24,6 +24,7 @@ def make_net(
     rows: TrainingSet,
     n_classes: int,
     valid_set: TrainingSet | None = None,
+    hooks: EpochHooks | None = None,
 ) -> LogisticNet:
     """Translate scikit-learn's parameters into those of a skorch net, and initialise it.
 
@@ -39,6 +40,8 @@ def make_net(
         Number K of classes.
     valid_set : TrainingSet, optional
         Rows held out.
+    hooks : EpochHooks, optional
+        Called before and after every epoch.
 
     Raises
     ------
@@ -47,6 +50,7 @@ def make_net(
     """
     penalty = rows.penalty(estimator.C, estimator.l1_ratio)
     callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
+    callbacks = callbacks if hooks is None else [*callbacks, hooks]
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
         "module__n_outputs": rows.family.n_outputs(n_classes),
@@ -58,7 +62,7 @@ def make_net(
         "criterion__penalty": penalty,
         "optimizer": solver.optimizer,
         **{f"optimizer__{name}": value for name, value in solver.options.items()},
-        "max_epochs": solver.max_iter if estimator.max_iter is None else estimator.max_iter,
+        "max_epochs": max_iter_of(estimator, solver),
         "callbacks": callbacks or "disable",
         "device": str(rows.device),
     }
@@ -87,9 +91,9 @@ def make_algorithm(estimator: Any, solver: Solver) -> Algorithm[Any]:
 def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     """Return the net of an estimator if its optimizer can go on, with what the user has changed.
 
-    None if it was trained with another solver.
+    None if it was trained with another solver, or has been let go.
     """
-    net = estimator.net_
+    net = estimator.__dict__.get("net_")
     if not (isinstance(net, MiniBatchNet) and type(net.optimizer_) is solver.optimizer):
         return None
     shape = (1, estimator.coef_.shape[0], estimator.n_features_in_ + estimator.fit_intercept)

@@ -145,6 +145,11 @@ def from_loader(estimator: Any, data: Any, y: Any, sample_weight: Any, classes: 
     )
 
 
+def max_iter_of(estimator: Any, solver: Solver) -> int:
+    """Return the most iterations, or epochs."""
+    return solver.max_iter if estimator.max_iter is None else int(estimator.max_iter)
+
+
 def batch_size_of(estimator: Any) -> int:
     """Return the number of rows in a mini-batch."""
     return BATCH_SIZE if estimator.batch_size is None else int(estimator.batch_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,9 @@ class LogisticModule(nn.Module):
     """Linear map to R logits, with the intercept in the last column of one parameter.
 
     One tensor for both keeps every full-batch optimizer free of bookkeeping; ``weight`` and
-    ``bias`` are views of it under the names that torch users know from ``torch.nn.Linear``.
+    ``bias`` are views of it under the names that torch users know from ``torch.nn.Linear``. These
+    two are what ``state_dict`` has, so that it loads into a ``torch.nn.Linear``, and one of that
+    kind into the module.
 
     Attributes
     ----------
@@ -57,7 +61,48 @@ class LogisticModule(nn.Module):
                 f"X has the shape {tuple(X.shape)}, but {type(self).__name__} takes rows of "
                 f"{self.n_features} features: (n, {self.n_features})."
             )
+        if torch.compiler.is_compiling():  # the other kernels are chosen by looking at the data
+            eta = X @ self.weight.mT
+            return eta if self.bias is None else eta + self.bias.unsqueeze(-2)
         return linear_predictor(X, self.coef).mT
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        """Save the coefficients under the names of ``torch.nn.Linear``."""
+        for name, part in self._parts():
+            destination[prefix + name] = part if keep_vars else part.detach()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load what was saved, here or by a ``torch.nn.Linear``."""
+        expected = dict(self._parts())
+        found = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+        missing_keys.extend(prefix + name for name in expected if name not in found)
+        if strict:
+            unexpected_keys.extend(prefix + name for name in found if name not in expected)
+        for name, part in expected.items():
+            if name in found and found[name].shape != part.shape:
+                error_msgs.append(
+                    f"{prefix}{name} has the shape {tuple(found[name].shape)}, but the module has "
+                    f"{tuple(part.shape)}."
+                )
+            elif name in found:
+                with torch.no_grad():
+                    part.copy_(found[name])
+
+    def _parts(self) -> list[tuple[str, Tensor]]:
+        """Return weights and intercepts by their names."""
+        parts = [("weight", self.weight)]
+        return parts if self.bias is None else [*parts, ("bias", self.bias)]
 
     def extra_repr(self) -> str:
         """Describe the shape as ``torch.nn.Linear`` does."""

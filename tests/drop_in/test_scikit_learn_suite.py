@@ -1,0 +1,42 @@
+"""scikit-learn's own tests of its logistic regression, with ours in its place.
+
+Its file is read from the installed package, and its imports are replaced. Which of its tests do not
+take part, and why, is in ``conftest.py``.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.drop_in.stand_ins import LogisticRegression, LogisticRegressionCV
+
+REPLACEMENTS = (
+    (
+        "from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier",
+        "from sklearn.linear_model import SGDClassifier",
+    ),
+    (
+        'SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")',
+        'SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky", "prox-newton")',
+    ),
+    ('"saga"', '"prox-newton"'),  # what is there for l1_ratio > 0
+    ('"sag"', '"newton-cg"'),
+)
+
+spec = importlib.util.find_spec("sklearn.linear_model.tests.test_logistic")
+path = Path(spec.origin)
+source = path.read_text()
+if not all(old in source for old, _ in REPLACEMENTS):
+    pytest.skip("scikit-learn 1.9 has these tests", allow_module_level=True)
+for old, new in REPLACEMENTS:
+    source = source.replace(old, new)
+exec(compile(source, str(path), "exec"), globals())
+assert LogisticRegression.__module__ == LogisticRegressionCV.__module__ == "tests.drop_in.stand_ins"
+pytestmark = [pytest.mark.filterwarnings("default"), pytestmark]  # noqa: F821
+
+
+@pytest.fixture
+def global_random_seed():
+    """scikit-learn's own default."""
+    return 42

@@ -1,0 +1,184 @@
+"""scikit-learn's callbacks: told of every iteration of every solver, and able to end the fit."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from torchlogreg import TorchLogisticRegression
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+
+X, Y = load_iris(return_X_y=True)
+SOLVERS = ["newton-cholesky", "newton-cg", "lbfgs", "prox-newton", "sgd", "adam"]
+
+
+class Listener:
+    """Notes what it is told, and may end the fit after some iterations."""
+
+    max_propagation_depth = None
+
+    def __init__(self, last=None):
+        self.last = last
+        self.events = []
+
+    def setup(self, estimator, context):
+        self.events.append(("setup", None))
+
+    def teardown(self, estimator, context):
+        self.events.append(("teardown", None))
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
+        self.events.append((f"begin {context.task_name}", context.task_id))
+        self.data = X, y, metadata
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.events.append((f"end {context.task_name}", context.task_id))
+        self.model = fitted_estimator
+        return self.last is not None and context.task_id + 1 == self.last
+
+    def count(self, name):
+        return sum(event == name for event, _ in self.events)
+
+
+class Local:
+    """The same, for this estimator only."""
+
+    def __init__(self, listener):
+        self.listener = listener
+
+    def setup(self, estimator, context):
+        self.listener.setup(estimator, context)
+
+    def teardown(self, estimator, context):
+        self.listener.teardown(estimator, context)
+
+    def on_fit_task_begin(self, estimator, context):
+        self.listener.on_fit_task_begin(estimator, context)
+
+    def on_fit_task_end(self, estimator, context):
+        return self.listener.on_fit_task_end(estimator, context)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_iteration_is_told(solver):
+    listener = Listener()
+    model = TorchLogisticRegression(solver=solver, max_iter=30).set_callbacks(listener)
+    weight = np.ones(len(Y))
+    model.fit(X, Y, sample_weight=weight)
+    n_iter = int(model.n_iter_[0])
+    assert n_iter > 1
+    assert listener.count("setup") == listener.count("teardown") == 1
+    assert listener.count("begin fit") == listener.count("end fit") == 1
+    assert listener.count("begin iteration") == listener.count("end iteration") == n_iter
+    assert listener.events[0][0] == "setup"
+    assert listener.events[-2:] == [("end fit", 0), ("teardown", None)]
+    given, labels, metadata = listener.data
+    assert given is X
+    assert labels is Y
+    assert metadata == {"sample_weight": weight}
+    plain = TorchLogisticRegression(solver=solver, max_iter=30).fit(X, Y)
+    assert_allclose(model.coef_, plain.coef_, rtol=1e-10)
+    assert not hasattr(model, "_callback_fit_ctx")
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_callback_ends_the_fit(solver):
+    model = TorchLogisticRegression(solver=solver).set_callbacks(Listener(last=2)).fit(X, Y)
+    assert model.n_iter_[0] == 2
+
+
+@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs", "sgd"])
+def test_the_fitted_estimator_is_that_of_so_many_iterations(solver, container):
+    class Check(Listener):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if context.task_name == "iteration":
+                short = TorchLogisticRegression(
+                    solver=solver, max_iter=context.task_id + 1, random_state=0
+                )
+                with pytest.warns(ConvergenceWarning) if context.task_id < 2 else noted():
+                    short.fit(container(X), Y)
+                assert_allclose(fitted_estimator.coef_, short.coef_, rtol=1e-6, atol=1e-9)
+                assert_allclose(
+                    fitted_estimator.predict_proba(container(X)),
+                    short.predict_proba(container(X)),
+                    rtol=1e-6,
+                )
+                assert fitted_estimator is not estimator
+                self.last = 3
+            return super().on_fit_task_end(estimator, context)
+
+    model = TorchLogisticRegression(solver=solver, random_state=0, tol=1e-9)
+    model.set_callbacks(Check()).fit(container(X), Y)
+    assert model.n_iter_[0] == 3
+
+
+def noted():
+    """Let warnings be."""
+    import warnings
+
+    return warnings.catch_warnings(action="ignore")
+
+
+def test_an_error_of_a_callback_leaves_everything_as_it_was():
+    class Bad(Listener):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            raise RuntimeError("mine")
+
+    bad = Bad()
+    model = TorchLogisticRegression().set_callbacks(bad)
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, Y)
+    assert bad.events[-1] == ("teardown", None)
+    assert not hasattr(model, "coef_")
+    assert not hasattr(model, "_callback_fit_ctx")
+
+
+def test_the_net_forgets_who_listened():
+    listener = Listener()
+    model = TorchLogisticRegression(solver="sgd").set_callbacks(listener)
+    model.set_params(max_iter=3, tol=None).fit(X, Y)
+    n_events = len(listener.events)
+    model.partial_fit(X, Y)
+    assert len(listener.events) == n_events
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scores_are_monitored():
+    monitor = callback.ScoringMonitor(scoring="neg_log_loss")
+    model = TorchLogisticRegression(solver="lbfgs", max_iter=5).set_callbacks(monitor).fit(X, Y)
+    log = monitor.get_logs()
+    frames = log.data_ if hasattr(log, "data_") else log
+    assert frames is not None
+    assert get_scorer("neg_log_loss")(model, X, Y) < 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_searches_and_pipelines_pass_them_on():
+    listener = Listener()
+    pipeline = make_pipeline(StandardScaler(), TorchLogisticRegression(max_iter=4))
+    search = GridSearchCV(pipeline, {"torchlogisticregression__C": [0.1, 1.0]}, cv=2)
+    search.set_callbacks(listener).fit(X, Y)
+    n_iter = search.best_estimator_[-1].n_iter_[0]
+    assert listener.count("begin iteration") >= 5 * n_iter - 5
+    assert listener.count("setup") == 1
+
+
+def test_a_progress_bar_is_drawn(capsys):
+    model = TorchLogisticRegression().set_callbacks(callback.ProgressBar())
+    model.fit(X, Y)
+    assert "TorchLogisticRegression" in capsys.readouterr().out
+
+
+def test_callbacks_are_cloned_with_the_estimator():
+    model = TorchLogisticRegression().set_callbacks(Listener())
+    clone(model).fit(X, Y)

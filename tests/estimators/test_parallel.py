@@ -1,0 +1,52 @@
+"""Many processes and many threads: no hang, and the same numbers."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+
+from torchlogreg import TorchLogisticRegression
+
+X, Y = load_digits(return_X_y=True)
+X = X / 16
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cholesky", "adam"])
+def test_jobs_after_a_fit_in_the_parent(backend, solver):
+    """OpenMP's threads of the parent do not live on in a child that is forked."""
+    few = slice(0, 600) if solver == "newton-cholesky" else slice(None)
+    model = TorchLogisticRegression(solver=solver, max_iter=5 if solver == "adam" else None)
+    model.set_params(tol=None if solver == "adam" else 1e-4)
+    TorchLogisticRegression(solver="lbfgs").fit(np.tile(X, (40, 1)), np.tile(Y, 40))
+    alone = cross_val_score(model, X[few], Y[few], cv=2)
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        together = cross_val_score(model, X[few], Y[few], cv=2)
+    assert_allclose(together, alone)
+
+
+def test_eight_threads_agree_with_one():
+    strengths = np.logspace(-2, 2, 8)
+
+    def fitted(C):
+        model = TorchLogisticRegression(C).fit(X, Y)
+        return model.coef_, model.predict_proba(X)
+
+    alone = [fitted(C) for C in strengths]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(fitted, strengths))
+    for mine, other in zip(together, alone, strict=True):
+        for part, expected in zip(mine, other, strict=True):
+            assert_allclose(part, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_eight_threads_predict_with_one_model():
+    model = TorchLogisticRegression().fit(X, Y)
+    expected = model.predict_proba(X)
+    with ThreadPoolExecutor(8) as pool:
+        for proba in pool.map(model.predict_proba, [X] * 40):
+            assert_allclose(proba, expected, rtol=1e-12)
