@@ -68,8 +68,8 @@ def test_early_stopping_stops(solver):
 def test_skorchs_checkpoint_holds_the_parameters(solver, tmp_path):
     checkpoint = SkorchCheckpoint(monitor=None, dirname=tmp_path)
     model = estimator(solver, callbacks=[checkpoint]).fit(X, Y)
-    saved = torch.load(tmp_path / "params.pt", weights_only=True)["coef"]
-    assert_allclose(saved[0, :, :-1].numpy(), model.coef_, rtol=0, atol=1e-12)
+    saved = torch.load(tmp_path / "params.pt", weights_only=True)["weight"]
+    assert_allclose(saved[0].numpy(), model.coef_, rtol=0, atol=1e-12)
 
 
 @over_solvers

@@ -219,7 +219,7 @@ def test_a_resumed_fit_that_is_not_the_minimiser_warns(path):
     """The file says that the fit was finished; its coefficients say something else."""
     fit(path, max_iter=100, tol=1e-4)
     state = torch.load(path, weights_only=True)
-    state["module"]["coef"] += 1.0
+    state["module"]["weight"] += 1.0
     torch.save(state, path)
     with pytest.warns(
         ConvergenceWarning,

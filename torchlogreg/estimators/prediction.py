@@ -81,7 +81,7 @@ class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
         container, codes = self._outputs(X, "predict", lambda family, eta: family.classify(eta))
         if container is ARRAYS or self.classes_.dtype.kind not in "biuf":
             return self.classes_[as_numpy(codes)]
-        return container.of(torch.from_numpy(self.classes_).to(codes.device)[codes])
+        return container.of(as_tensor(self.classes_, codes.device)[codes])
 
     @overload
     def predict_proba(self, X: Tensor) -> Tensor: ...
