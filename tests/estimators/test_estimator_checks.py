@@ -1,6 +1,7 @@
 """scikit-learn's own contract for estimators."""
 
 import pytest
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_estimator,
@@ -9,7 +10,13 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+from tests.at_hand import combinations, mixtures
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV
+
+# Of all libraries that a check could be made with, those that are here: nothing is skipped.
+estimator_checks.yield_namespace_device_dtype_combinations = combinations
+if hasattr(estimator_checks, "yield_mixed_namespace_input_permutations"):  # from 1.9 on
+    estimator_checks.yield_mixed_namespace_input_permutations = mixtures
 
 ESTIMATORS = [
     TorchLogisticRegression(),

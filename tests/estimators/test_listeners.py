@@ -79,6 +79,7 @@ def test_every_iteration_is_told(solver):
     assert listener.count("setup") == listener.count("teardown") == 1
     assert listener.count("begin fit") == listener.count("end fit") == 1
     assert listener.count("begin iteration") == listener.count("end iteration") == n_iter
+    assert listener.count("begin check") == listener.count("end check") == 1
     assert listener.events[0][0] == "setup"
     assert listener.events[-2:] == [("end fit", 0), ("teardown", None)]
     given, labels, metadata = listener.data

@@ -300,7 +300,7 @@ def test_cut_short_says_so_and_what_to_do(solver):
     model = TorchLogisticRegression(solver=solver, max_iter=2)
     with pytest.warns(
         ConvergenceWarning,
-        match=rf"^{solver} failed to converge after 2 iterations: .* norm is .*max_iter \(now 2\)",
+        match=rf"^{solver} failed to converge after 2 iterations: .* norm is .*\(max_iter=2\)",
     ) as caught:
         model.fit(X_IRIS, Y_IRIS)
     assert caught[0].filename == __file__

@@ -171,7 +171,7 @@ def test_training_ends_when_the_loss_no_longer_falls():
 def test_too_few_epochs_give_a_warning():
     model = TorchLogisticRegression(solver="sgd", max_iter=3)
     with pytest.warns(
-        ConvergenceWarning, match=r"^SGD failed to converge after 3 epochs: .* Raise max_iter"
+        ConvergenceWarning, match=r"^SGD failed to converge after 3 epochs: .* Increase the number"
     ):
         model.fit(X_WINE, Y_WINE)
 

@@ -43,7 +43,7 @@ def estimator(solver, max_iter=6, **kwargs):
     return TorchLogisticRegression(solver=solver, max_iter=max_iter, **params)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* failed to converge after .* Raise max_iter")
+pytestmark = pytest.mark.filterwarnings("ignore:.* failed to converge after .* Increase the number")
 
 
 @over_solvers

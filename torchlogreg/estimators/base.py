@@ -114,8 +114,8 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             def attributes_of(coef: Tensor) -> dict[str, Any]:
                 return {**coef_attributes(self, coef, container), "classes_": labels}
 
-            task = FitTask(self, heard, max_iter_of(self, solver), attributes_of)
-            hooks = EpochHooks(task.begin, task.end)
+            task = FitTask(self, heard, max_iter_of(self, solver) + 1, attributes_of)
+            hooks = EpochHooks(task.begin, task.end, task.check)
         with full_precision(rows.device):
             net = make_net(self, solver, rows, len(labels), valid_set, hooks)
             if self.warm_start and hasattr(self, "coef_"):
@@ -233,7 +233,7 @@ def warn_of_shortfall(
         warnings.warn(
             f"{solver} failed to converge for {len(short)} of {len(optimality)} {what}, the first "
             f"of them {name(short[0])}: the gradient norm is up to {max(optimality):.2e} "
-            f"(tol={tol:g}). Raise max_iter, scale the columns of X "
+            f"(tol={tol:g}). Increase the number of iterations (max_iter), scale the columns of X "
             "(sklearn.preprocessing.StandardScaler), or leave out the largest Cs.",
             ConvergenceWarning,
             stacklevel=5,

@@ -10,7 +10,7 @@ import torch
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from tqdm.auto import tqdm
@@ -314,6 +314,12 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
         router = router.add(splitter=self.cv, method_mapping=to_splitter)
         return router.add(scorer=scorer_of(self.scoring), method_mapping=to_scorer)
 
+    def __sklearn_tags__(self) -> Tags:
+        """Declare what the estimator can do: the tables of scores are NumPy's in any case."""
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = False
+        return tags
+
     def _routed(self, method: str, params: dict[str, Any], sample_weight: Any) -> Bunch:
         """Return what splitter and scorer are given."""
         given = params if sample_weight is None else {**params, "sample_weight": sample_weight}
@@ -322,8 +328,8 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
             return routed
         if params:
             raise ValueError(
-                f"{sorted(params)} cannot be passed to {method} without metadata routing: "
-                "sklearn.set_config(enable_metadata_routing=True)."
+                f"{method}({', '.join(sorted(params))}) is only supported if "
+                "enable_metadata_routing=True: see sklearn.set_config."
             )
         return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=given))
 

@@ -1,4 +1,4 @@
-"""A fit as scikit-learn's callbacks know it: a task, with a task for every iteration."""
+"""A fit as scikit-learn's callbacks know it: a task, which has others for every iteration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class FitTask:
         Has the callbacks.
     data : dict
         ``X``, ``y`` and ``metadata``, as hooks are given them.
-    max_iter : int, default=0
-        Most iterations.
+    max_subtasks : int, default=0
+        Most tasks that it has: iterations, and the check of the result.
     attributes_of : callable, optional
         Makes the attributes of a fitted estimator from coefficients (R, D).
     """
@@ -29,13 +29,14 @@ class FitTask:
         self,
         estimator: Any,
         data: dict[str, Any],
-        max_iter: int = 0,
+        max_subtasks: int = 0,
         attributes_of: Callable[[Tensor], dict[str, Any]] = lambda coef: {},
     ) -> None:
         self._estimator = estimator
         self._data = data
         self._attributes_of = attributes_of
-        self._root = estimator._init_callback_context(max_subtasks=max_iter)
+        self._check: Any = None
+        self._root = estimator._init_callback_context(max_subtasks=max_subtasks)
         self._root.call_on_fit_task_begin(estimator=estimator, **data)
 
     def begin(self, coef: Tensor) -> None:
@@ -47,8 +48,15 @@ class FitTask:
         """Tell that it has ended; return whether a callback wants the fit to end, too."""
         return bool(self._iteration.call_on_fit_task_end(**self._told(coef)))
 
+    def check(self) -> None:
+        """Tell that there is no other iteration: the result is being checked."""
+        self._check = self._root.subcontext(task_name="check")
+        self._check.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
     def close(self) -> None:
         """Tell that the fit has ended: the estimator has its attributes."""
+        if self._check is not None:
+            self._check.call_on_fit_task_end(estimator=self._estimator, **self._data)
         self._root.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes={}, **self._data
         )

@@ -95,13 +95,19 @@ class EpochHooks(Callback):
         Is given the coefficients (R, D).
     end : callable
         The same; returns whether the fit shall end.
+    last : callable
+        Called after the last epoch.
     """
 
     def __init__(
-        self, begin: Callable[[torch.Tensor], object], end: Callable[[torch.Tensor], bool]
+        self,
+        begin: Callable[[torch.Tensor], object],
+        end: Callable[[torch.Tensor], bool],
+        last: Callable[[], None],
     ) -> None:
         self.begin = begin
         self.end = end
+        self.last = last
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Tell that an epoch begins."""
@@ -113,8 +119,9 @@ class EpochHooks(Callback):
             raise KeyboardInterrupt  # skorch's way to end a fit
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Let go of the functions, which hold what a fit has: the net is kept."""
-        self.begin, self.end = _ignore, _ignore
+        """Tell so, and let go of the functions, which hold what a fit has: the net is kept."""
+        last, self.begin, self.end, self.last = self.last, _ignore, _ignore, _ignore
+        last()
 
 
 class Checkpoint(Callback):
@@ -269,7 +276,7 @@ class Checkpoint(Callback):
         return -1.0 if tol is None else float(tol)
 
 
-def _ignore(coef: torch.Tensor) -> bool:
+def _ignore(*coef: torch.Tensor) -> Any:
     """Do nothing."""
     return False
 

@@ -116,7 +116,8 @@ class FullBatchNet(LogisticNet):
             return None
         if self.is_out_of_epochs:
             return (
-                f"{failure}: {summary}. Raise max_iter (now {self.max_epochs}) or scale the "
+                f"{failure}: {summary}. Increase the number of iterations "
+                f"(max_iter={self.max_epochs}) or scale the "
                 "columns of X (sklearn.preprocessing.StandardScaler)."
             )
         if self.is_finished:

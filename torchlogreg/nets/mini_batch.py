@@ -166,8 +166,8 @@ class MiniBatchNet(LogisticNet):
         if self.tol is not None and self.is_out_of_epochs:
             return (
                 f"{failure}: the loss still changed by more than tol={self.tol:g} in the last of "
-                f"max_iter={self.max_epochs}. Raise max_iter, or set tol=None to make so many "
-                "epochs and no warning."
+                f"max_iter={self.max_epochs}. Increase the number of iterations (max_iter), or set "
+                "tol=None to make so many epochs and no warning."
             )
         return None
 

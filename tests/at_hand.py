@@ -1,0 +1,39 @@
+"""Libraries of the array API standard that scikit-learn's checks can use on this machine."""
+
+from unittest import SkipTest
+
+from sklearn.utils import _array_api
+from sklearn.utils._testing import _array_api_for_tests
+
+
+def combinations(**options):
+    """Yield scikit-learn's library, device and dtype, where they are at hand."""
+    for combination in _array_api.yield_namespace_device_dtype_combinations(**options):
+        if combination[1] == "cuda" and not _has_cuda():
+            continue
+        try:
+            _array_api_for_tests(*combination)
+        except SkipTest:
+            continue
+        yield combination
+
+
+def mixtures():
+    """Yield scikit-learn's pairs of libraries and devices, where they are at hand."""
+    for mixture in _array_api.yield_mixed_namespace_input_permutations():
+        *pair, _ = mixture
+        if any(part.device == "cuda" and not _has_cuda() for part in pair):
+            continue
+        try:
+            for part in pair:
+                _array_api_for_tests(part.xp, part.device)
+        except SkipTest:
+            continue
+        yield mixture
+
+
+def _has_cuda():
+    """scikit-learn asks whether torch was built for a GPU, not whether there is one."""
+    import torch
+
+    return torch.cuda.is_available()
