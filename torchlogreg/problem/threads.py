@@ -7,6 +7,8 @@ scheduler whenever a thread of the team is not running.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,7 +25,8 @@ ALONE = 2e6
 def threads_for(work: float, device: torch.device) -> Iterator[None]:
     """Let the calling thread compute alone if the work is small.
 
-    Nothing global changes: the limit of OpenMP is that of the calling thread.
+    Nothing global changes: the limit of OpenMP is that of the calling thread. (In a process that is
+    forked by a thread whose team has worked, all of torch computes alone: GNU's OpenMP would hang.)
 
     Parameters
     ----------
@@ -33,7 +36,10 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
         Where it is computed; threads are for the CPU only.
     """
     torch.get_num_threads()  # with which torch settles the number of a new thread, once
-    libraries = _openmp() if work <= ALONE and device.type == "cpu" else []
+    is_alone = work <= ALONE
+    if not is_alone:
+        _team.has_worked = True
+    libraries = _openmp() if is_alone and device.type == "cpu" else []
     before = [library.num_threads for library in libraries]
     for library in libraries:
         library.set_num_threads(1)
@@ -42,6 +48,20 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
     finally:
         for library, n_threads in zip(libraries, before, strict=True):
             library.set_num_threads(n_threads)
+
+
+_team = threading.local()
+"""Whether a thread has had a team, which is not there in a process that it forks."""
+
+
+def _stand_alone_after_fork() -> None:
+    """In a forked process, let a thread that had a team do without: it would wait for ever."""
+    if getattr(_team, "has_worked", False):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stand_alone_after_fork)
 
 
 @cache
