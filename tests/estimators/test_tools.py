@@ -218,6 +218,7 @@ TOOLS = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:sklearn")
+@pytest.mark.filterwarnings("ignore:(Rounding errors|The line search|Line Search)")  # theirs
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")  # one class in 11 rows
 @pytest.mark.parametrize("name", TOOLS)
 def test_the_tool_gives_what_it_gives_with_scikit_learns_estimator(name):

@@ -197,7 +197,8 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
         if not math.isfinite(torch.linalg.vector_norm(coef, math.inf).item()):
             raise ValueError(
                 f"The coefficients overflow {coef.dtype}: X or C={self.C!r} is too large or too "
-                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)."
+                "small for it. Scale the columns of X (sklearn.preprocessing.StandardScaler)"
+                + (", or pass X as float64." if coef.dtype is torch.float32 else ".")
             )
         with_coef(self, coef, container)
         n_iter = torch.tensor([len(net.history)], dtype=torch.int32, device=coef.device)
