@@ -229,12 +229,55 @@ def test_what_cannot_be_had_with_a_data_set(parameters, message):
         TorchLogisticRegression(**{"solver": "sgd", **parameters}).fit(PAIRS)
 
 
-@pytest.mark.parametrize("data", [PAIRS, DataLoader(PAIRS)], ids=["data set", "loader"])
+class Features(Dataset):
+    """Rows without labels, as pictures."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        return torch.as_tensor(X[index]).reshape(2, -1)
+
+
+SOURCES = {
+    "data set": PAIRS,
+    "loader": DataLoader(PAIRS, batch_size=7),
+    "pictures without labels": Features(),
+    "loader of single tensors": DataLoader(TensorDataset(torch.as_tensor(X)), batch_size=11),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
-def test_predictions_are_not_made_for_data_sets(data, method):
+def test_predictions_are_made_batch_by_batch(name, method):
     model = TorchLogisticRegression().fit(X, Y)
-    with pytest.raises(ValueError, match=r"predictions are made for arrays .* Loop over"):
-        getattr(model, method)(data)
+    result = getattr(model, method)(SOURCES[name])
+    assert isinstance(result, np.ndarray)
+    assert_allclose(result, getattr(model, method)(X), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("labels", [Y, np.array(["a", "b", "c"])[Y]], ids=["numbers", "strings"])
+def test_the_accuracy_is_that_of_the_labels_of_a_data_set(labels):
+    model = TorchLogisticRegression().fit(X, labels)
+    rows = list(zip(torch.as_tensor(X), labels.tolist(), strict=True))
+    loader = DataLoader(rows, batch_size=13, shuffle=True)
+    assert model.score(loader) == pytest.approx(model.score(X, labels))
+
+
+def test_what_a_prediction_cannot_do_with_a_data_set():
+    model = TorchLogisticRegression().fit(X, Y)
+    with pytest.raises(ValueError, match="y must be None with a TensorDataset"):
+        model.score(PAIRS, Y)
+    with pytest.raises(ValueError, match=r"not a pair of features and labels"):
+        model.score(Features())
+    with pytest.raises(ValueError, match="is empty"):
+        model.predict(TensorDataset(torch.empty(0, 4), torch.empty(0)))
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* 4 features"):
+        model.predict(TensorDataset(torch.ones(5, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(TensorDataset(torch.full((5, 4), torch.nan)))
+    with pytest.raises(ValueError, match="y=None"):
+        model.score(X)
 
 
 def test_partial_fit_takes_no_data_set():
