@@ -99,6 +99,25 @@ def test_the_chosen_penalty_goes_along():
     assert list(back.feature_names_in_) == list("abcd")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:Inconsistent values")
+def test_the_penalty_of_older_code_is_understood():
+    few = Y_IRIS < 2
+    X, y = X_IRIS[few], Y_IRIS[few]
+    lasso = LogisticRegression(penalty="l1", solver="liblinear").fit(X, y)
+    assert from_sklearn(lasso).l1_ratio == 1.0
+    assert np.inf == from_sklearn(LogisticRegression(penalty=None, solver="newton-cg").fit(X, y)).C
+    chosen = from_sklearn(LogisticRegressionCV(Cs=2, cv=2, max_iter=2000).fit(X, y))
+    assert chosen.l1_ratio == 0.0
+
+
+def test_a_stream_goes_on_from_a_model_of_scikit_learn():
+    model = from_sklearn(LogisticRegression(max_iter=1000).fit(X_IRIS, Y_IRIS))
+    coef = model.coef_.copy()
+    model.set_params(solver="sgd", lr=1e-12).partial_fit(X_IRIS, Y_IRIS)
+    assert_allclose(model.coef_, coef, atol=1e-9)
+
+
 def test_what_is_not_a_fitted_logistic_regression_is_refused():
     with pytest.raises(NotFittedError):
         to_sklearn(TorchLogisticRegression())

@@ -84,7 +84,8 @@ def from_sklearn(estimator: LogisticRegression, *, device: Any = None) -> TorchL
     -------
     model : TorchLogisticRegression
         Its attributes are copies. With ``warm_start=True`` a fit starts at them; its ``module_`` is
-        a ``torch.nn.Module`` with the coefficients.
+        a ``torch.nn.Module`` with the coefficients. Another fit solves the same problem, unless it
+        was solved by "liblinear", which penalises the intercept.
 
     Raises
     ------
@@ -117,8 +118,9 @@ def from_sklearn(estimator: LogisticRegression, *, device: Any = None) -> TorchL
             "the rest, which is no multinomial model. Fit with another solver."
         )
     C, l1_ratio = (_chosen(estimator, name) for name in ("C", "l1_ratio"))
-    if getattr(estimator, "penalty", "deprecated") is None:
-        C = np.inf
+    penalty = getattr(estimator, "penalty", "deprecated")
+    C = np.inf if penalty is None else C
+    l1_ratio = {"l1": 1.0, "l2": 0.0}.get(penalty, l1_ratio)
     model = TorchLogisticRegression(
         C=C,
         l1_ratio=l1_ratio,
@@ -133,8 +135,9 @@ def from_sklearn(estimator: LogisticRegression, *, device: Any = None) -> TorchL
 
 def _chosen(estimator: Any, name: str) -> float:
     """Return a parameter, or what a cross-validation has chosen for it: the same for each class."""
-    value = getattr(estimator, f"{name}_", getattr(estimator, name, None))
-    return 0.0 if value is None else float(np.mean(value))
+    chosen: Any = getattr(estimator, f"{name}_", getattr(estimator, name, None))
+    value = np.ravel(chosen)[0]
+    return 0.0 if value is None else float(value)
 
 
 def _copy_model(source: Any, target: Any) -> None:

@@ -12,8 +12,8 @@ class MovedModule(ModuleType):
     """A module of 0.1.0 whose contents have moved since."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Refuse whatever is asked for."""
-        if name.startswith("__"):
+        """Refuse classes, which pickles ask for; those who look through all modules go on."""
+        if not name[0].isupper():
             raise AttributeError(name)
         raise pickle.UnpicklingError(
             f"{self.__name__}.{name} was part of the first release, torchlogreg 0.1.0, whose "

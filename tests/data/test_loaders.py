@@ -264,12 +264,23 @@ def test_the_accuracy_is_that_of_the_labels_of_a_data_set(labels):
     assert model.score(loader) == pytest.approx(model.score(X, labels))
 
 
+def test_a_column_of_labels_is_flattened():
+    column = TensorDataset(X_T, Y_T[:, None])
+    model = TorchLogisticRegression(**WHOLE).fit(column)
+    plain = TorchLogisticRegression(**WHOLE).fit(PAIRS)
+    assert_allclose(model.coef_, plain.coef_)
+    assert model.score(column) == plain.score(X, Y)
+
+
 def test_what_a_prediction_cannot_do_with_a_data_set():
     model = TorchLogisticRegression().fit(X, Y)
     with pytest.raises(ValueError, match="y must be None with a TensorDataset"):
         model.score(PAIRS, Y)
     with pytest.raises(ValueError, match=r"not a pair of features and labels"):
         model.score(Features())
+    one_hot = TensorDataset(X_T, torch.eye(3)[Y_T])
+    with pytest.raises(ValueError, match=r"labels of shape \(150, 3\).*argmax"):
+        model.score(one_hot)
     with pytest.raises(ValueError, match="is empty"):
         model.predict(TensorDataset(torch.empty(0, 4), torch.empty(0)))
     with pytest.raises(ValueError, match=r"X has 3 features, but .* 4 features"):

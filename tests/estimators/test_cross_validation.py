@@ -423,3 +423,11 @@ def test_asking_for_the_routing_takes_no_folds():
     model = TorchLogisticRegressionCV(Cs=[1.0], cv=KFold(3, shuffle=True).split(X))
     model.get_metadata_routing()
     assert model.fit(X, y).scores_.shape == (3, 1, 1)
+
+
+def test_a_refit_that_fails_leaves_everything_as_it_was():
+    X, y = load_iris(return_X_y=True)
+    model = TorchLogisticRegressionCV(Cs=3, cv=3).fit(X, y)
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        model.fit(X[:, :2], y, sample_weight=-np.ones(len(y)))
+    assert model.score(X, y) < 0

@@ -31,6 +31,15 @@ def test_foreign_parameters_get_an_error_that_names_the_replacement(kind, params
         kind().set_params(**params)
 
 
+def test_a_subclass_may_have_them():
+    class Own(TorchLogisticRegression):
+        def __init__(self, C=1.0, *, n_jobs=None, tol=1e-4):
+            super().__init__(C, tol=tol)
+            self.n_jobs = n_jobs
+
+    assert Own(n_jobs=2).set_params(n_jobs=3).get_params()["n_jobs"] == 3
+
+
 @both
 @pytest.mark.parametrize("solver", ["liblinear", "sag", "saga"])
 def test_foreign_solvers_get_an_error_that_names_the_replacement(kind, solver):

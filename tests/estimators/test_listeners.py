@@ -130,6 +130,22 @@ def noted():
     return warnings.catch_warnings(action="ignore")
 
 
+def test_the_tasks_end_if_a_callback_of_skorch_ends_the_fit():
+    from skorch.callbacks import EarlyStopping
+
+    stop = EarlyStopping("train_loss", patience=2, threshold=1e9, threshold_mode="abs")
+    listener = Listener()
+    TorchLogisticRegression(callbacks=[stop]).set_callbacks(listener).fit(X, Y)
+    assert listener.count("begin iteration") == listener.count("end iteration") == 3
+    assert listener.count("begin check") == listener.count("end check") == 1
+
+
+def test_a_limit_of_the_net_is_heeded():
+    model = TorchLogisticRegression(solver="sgd", tol=None, max_iter=2)
+    model.set_params(net_params={"max_epochs": 5}).set_callbacks(Listener()).fit(X, Y)
+    assert model.n_iter_[0] == 5
+
+
 def test_an_error_of_a_callback_leaves_everything_as_it_was():
     class Bad(Listener):
         def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):

@@ -1,10 +1,13 @@
 """Many processes and many threads: no hang, and the same numbers."""
 
+import multiprocessing
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
@@ -22,11 +25,40 @@ def test_jobs_after_a_fit_in_the_parent(backend, solver):
     few = slice(0, 600) if solver == "newton-cholesky" else slice(None)
     model = TorchLogisticRegression(solver=solver, max_iter=5 if solver == "adam" else None)
     model.set_params(tol=None if solver == "adam" else 1e-4)
-    TorchLogisticRegression(solver="lbfgs").fit(np.tile(X, (40, 1)), np.tile(Y, 40))
+    TorchLogisticRegression(solver="lbfgs").fit(np.tile(X, (20, 1)), np.tile(Y, 20))
     alone = cross_val_score(model, X[few], Y[few], cv=2)
     with joblib.parallel_config(backend=backend, n_jobs=2):
         together = cross_val_score(model, X[few], Y[few], cv=2)
     assert_allclose(together, alone)
+
+
+def _answer(queue, model, *data):
+    queue.put(getattr(model, "fit" if len(data) > 1 else "predict")(*data) is not None)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_processes_fit_and_predict_whatever_was_done_before():
+    """Checks of large tensors, predictions and the user's own products start threads, too."""
+    many = torch.from_numpy(np.tile(X, (20, 1)))
+    model = TorchLogisticRegression(solver="adam", max_iter=1, tol=None)
+    model.fit(many, np.tile(Y, 20)).predict(many)
+    _ = many.T @ many
+    context = multiprocessing.get_context("fork")
+    cases = [
+        (model, many),
+        (TorchLogisticRegression(), X, Y),
+        (TorchLogisticRegression(), many, np.tile(Y, 20)),
+    ]
+    for case in cases:
+        queue = context.SimpleQueue()
+        child = context.Process(target=_answer, args=(queue, *case))
+        child.start()
+        child.join(timeout=60)
+        hangs = child.is_alive()
+        child.kill()
+        assert not hangs
+        assert queue.get()
 
 
 def test_eight_threads_agree_with_one():

@@ -44,6 +44,23 @@ def test_what_is_loaded_predicts_the_same(estimator, container):
     assert type(twin.n_iter_) is type(model.n_iter_)
 
 
+@pytest.mark.parametrize("store", [pickle.dumps, joblib.hash, lambda m: m.__getstate__()])
+def test_what_is_stored_stays_as_it_is(store):
+    model = TorchLogisticRegression().fit(X, Y)
+    before = dict(model.__dict__)
+    store(model)
+    assert model.__dict__ == before
+    assert len(model.history_)
+
+
+def test_attributes_of_users_are_stored_as_they_are():
+    model = TorchLogisticRegression().fit(X, Y)
+    model.half_, model.sparse_ = torch.ones(2, dtype=torch.bfloat16), torch.eye(3).to_sparse()
+    twin = through_pickle(model)
+    assert twin.half_.dtype is torch.bfloat16
+    assert twin.sparse_.layout is torch.sparse_coo
+
+
 def test_sparse_coefficients_stay_sparse(container):
     model = TorchLogisticRegression(l1_ratio=1, C=0.1).fit(container(X), Y).sparsify()
     twin = through_pickle(model)

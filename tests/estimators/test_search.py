@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.decomposition import PCA
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, get_scorer, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
@@ -233,3 +233,13 @@ def test_only_candidates_that_are_unfit_fail(values):
     with pytest.warns(FitFailedWarning):
         other = GridSearchCV(PIPELINE, values, cv=3, error_score=-1.0).fit(*wine())
     assert_allclose(search.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
+
+
+def test_no_iteration_is_scored_as_the_model_at_zero():
+    X, y = load_wine(return_X_y=True)
+    search = BatchedGridSearchCV(
+        TorchLogisticRegression(max_iter=0), {"C": [0.1, 1]}, scoring="neg_log_loss", cv=3
+    )
+    with pytest.warns(ConvergenceWarning):
+        search.fit(X, y)
+    assert_allclose(search.cv_results_["mean_test_score"], -np.log(3))

@@ -99,6 +99,15 @@ def as_tensor(array: Any, device: torch.device | None = None) -> Tensor:
     return alias(np.asarray(array)).to(device)
 
 
+def is_known_to_torch(dtype: np.dtype[Any]) -> bool:
+    """Whether there are tensors of a dtype of NumPy."""
+    try:
+        torch.from_numpy(np.empty(0, dtype))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 class _WritableAlias:
     """A read-only array under the array interface of a writable one.
 

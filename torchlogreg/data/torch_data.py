@@ -36,7 +36,10 @@ def labels_of(dataset: Any) -> np.ndarray | None:
     labels = tensors[-1] if len(tensors) == 2 else None
     for name in ("labels", "targets"):
         labels = getattr(dataset, name, labels)
-    return None if labels is None else np.asarray(as_numpy(labels))
+    if labels is None:
+        return None
+    array = np.asarray(as_numpy(labels))
+    return array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def transforms_targets(dataset: Any) -> bool:
@@ -71,15 +74,10 @@ def batches_of(
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
     is_empty = True
     for batch in loader:
-        is_alone = isinstance(batch, Tensor) or (
-            isinstance(batch, (tuple, list)) and len(batch) == 1
-        )
-        if is_alone and not with_labels:
-            features, labels = features_and_labels(
-                (batch if isinstance(batch, Tensor) else batch[0], None)
-            )
-        else:
-            features, labels = features_and_labels(batch)
+        is_alone = isinstance(batch, Tensor)
+        if not with_labels and (is_alone or (isinstance(batch, (tuple, list)) and batch)):
+            batch = (batch if is_alone else batch[0], None)
+        features, labels = features_and_labels(batch)
         is_empty = False
         yield features.flatten(1), labels
     if is_empty:
@@ -94,13 +92,37 @@ def features_and_labels(batch: Any) -> tuple[Tensor, Any]:
             "a classifier needs labels. Use TensorDataset(X, y), or a data set whose items are "
             "pairs."
         )
-    features, labels = torch.as_tensor(batch[0]), batch[1]
+    try:
+        features = torch.as_tensor(batch[0])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The features of a batch of the data are a {type(batch[0]).__name__}, not a tensor: "
+            f"{error}. Let the items have tensors or arrays."
+        ) from error
+    labels = batch[1]
     if features.ndim < 2:
         raise ValueError(
             f"A batch of the data has features of shape {tuple(features.shape)}: rows of features "
             "are needed. Give the loader a batch_size, and rows one feature at least."
         )
-    return features, labels
+    return features, None if labels is None else labels_of_batch(labels, len(features))
+
+
+def labels_of_batch(labels: Any, n_rows: int) -> np.ndarray:
+    """Return labels (n_rows,): a column is flattened, as it is where arrays are fitted.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each row.
+    """
+    array = np.asarray(as_numpy(labels))
+    if array.shape not in ((n_rows,), (n_rows, 1)):
+        raise ValueError(
+            f"A batch of {n_rows} rows has labels of shape {array.shape}: one for each row is "
+            "needed. Of one-hot labels, give argmax(-1)."
+        )
+    return array.reshape(-1)
 
 
 @contextmanager

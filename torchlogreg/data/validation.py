@@ -34,6 +34,7 @@ from torchlogreg.data.containers import (
     from_library,
 )
 from torchlogreg.data.labels import encode_labels
+from torchlogreg.problem.threads import threads_for
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 """What dense tensors may keep: they are read as float32."""
@@ -157,9 +158,15 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
     elif X.dtype not in (torch.float32, torch.float64, *_LOW_PRECISION):
         X = X.to(torch.float64)
     values = X if X.layout is torch.strided else X.values()
-    if not values.isfinite().all():
+    if not _is_finite(values):
         raise ValueError("Input X contains NaN or infinity. Drop or impute these entries.")
     return X
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Whether there is neither NaN nor infinity."""
+    with threads_for(values.numel(), values.device):
+        return bool(values.isfinite().all())
 
 
 def check_device(device: str | torch.device | None, X: Any) -> torch.device:

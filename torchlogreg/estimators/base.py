@@ -49,6 +49,21 @@ class Decorator(Protocol):
 checks_parameters: Decorator = _fit_context(prefer_skip_nested_validation=True)
 
 
+@contextmanager
+def unchanged_on_error(estimator: Any, net: LogisticNet | None = None) -> Iterator[None]:
+    """Leave an estimator, and the net, as they were if anything is raised, Ctrl-C too."""
+    before = estimator.__dict__.copy()
+    restore = None if net is None else net.snapshot()
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        if restore is not None:
+            restore()
+        raise
+
+
 class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMixin, BaseEstimator):
     """What fitting needs, whichever estimator has the parameters."""
 
@@ -61,20 +76,6 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
     net_: LogisticNet
     solver_: str
 
-    @contextmanager
-    def _unchanged_on_error(self, net: LogisticNet | None = None) -> Iterator[None]:
-        """Leave the estimator, and the net, as they were if anything is raised, Ctrl-C too."""
-        before = self.__dict__.copy()
-        restore = None if net is None else net.snapshot()
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            if restore is not None:
-                restore()
-            raise
-
     def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
         """Validate and train."""
         if isinstance(X, (Dataset, DataLoader)):
@@ -82,7 +83,8 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             solver = self._resolve(len(loaded.classes), loaded.n_rows, loaded.n_features)
             self.n_features_in_ = loaded.n_features
             self.__dict__.pop("feature_names_in_", None)
-            return self._train(loaded, loaded.classes, solver, told(X, y, sample_weight))
+            with threads_for(math.inf, loaded.device):
+                return self._train(loaded, loaded.classes, solver, told(X, y, sample_weight))
         if classes is not None:
             raise ValueError(
                 f"classes={classes!r} is for a data set or loader of torch; the classes of "
@@ -114,7 +116,9 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             def attributes_of(coef: Tensor) -> dict[str, Any]:
                 return {**coef_attributes(self, coef, container), "classes_": labels}
 
-            task = FitTask(self, heard, max_iter_of(self, solver) + 1, attributes_of)
+            given = self.net_params or {}
+            most = given.get("max_epochs", max_iter_of(self, solver)) + 1
+            task = FitTask(self, heard, most, attributes_of)
             hooks = EpochHooks(task.begin, task.end, task.check)
         with full_precision(rows.device):
             net = make_net(self, solver, rows, len(labels), valid_set, hooks)

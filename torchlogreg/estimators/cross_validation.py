@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.validation import TrainingData, check_training_data
-from torchlogreg.estimators.base import checks_parameters, warn_of_shortfall
+from torchlogreg.estimators.base import checks_parameters, unchanged_on_error, warn_of_shortfall
 from torchlogreg.estimators.drop_in import DropInMixin, names_replacements
 from torchlogreg.estimators.folds import fold_weights, folds_of
 from torchlogreg.estimators.grid import MEGABYTE, Grid, checked_numbers, solve_grid
@@ -221,7 +221,7 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
         ------
         ValueError
             If the data or a parameter is unfit, if a fold has no row, or if no penalty has a score
-            in every fold.
+            in every fold. The estimator is then left as it was.
 
         Warns
         -----
@@ -230,43 +230,44 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
         UserWarning
             If some scores are not a number. Their penalties are not chosen.
         """
-        Cs, l1_ratios = self._checked_grid()
-        routed = self._routed("fit", params, sample_weight)
-        data = check_training_data(self, X, y, sample_weight, None, self.device)
-        labels = data.classes[as_numpy(data.codes)]
-        folds = folds_of(self.cv, X, labels, routed.splitter.split)
-        model = self._model(data)
-        weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
-        n_cells = len(weight) * len(Cs) * len(l1_ratios)
-        budget = self.working_memory or get_config()["working_memory"]
-        with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
-            grid = solve_grid(
-                model,
-                data,
-                weight,
-                Cs,
-                l1_ratios,
-                most_bytes=budget * MEGABYTE,
-                advance=bar.update,
+        with unchanged_on_error(self):
+            Cs, l1_ratios = self._checked_grid()
+            routed = self._routed("fit", params, sample_weight)
+            data = check_training_data(self, X, y, sample_weight, None, self.device)
+            labels = data.classes[as_numpy(data.codes)]
+            folds = folds_of(self.cv, X, labels, routed.splitter.split)
+            model = self._model(data)
+            weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
+            n_cells = len(weight) * len(Cs) * len(l1_ratios)
+            budget = self.working_memory or get_config()["working_memory"]
+            with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
+                grid = solve_grid(
+                    model,
+                    data,
+                    weight,
+                    Cs,
+                    l1_ratios,
+                    most_bytes=budget * MEGABYTE,
+                    advance=bar.update,
+                )
+            paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
+            scoring = "accuracy" if self.scoring is None else self.scoring
+            self.scores_ = np.stack(
+                [
+                    held_out_scores(scoring, model, coef, data, X, test, routed.scorer.score)
+                    for coef, (_, test) in zip(paths, folds, strict=True)
+                ]
             )
-        paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
-        scoring = "accuracy" if self.scoring is None else self.scoring
-        self.scores_ = np.stack(
-            [
-                held_out_scores(scoring, model, coef, data, X, test, routed.scorer.score)
-                for coef, (_, test) in zip(paths, folds, strict=True)
-            ]
-        )
-        self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
-        self.solver_ = grid.solver
-        self.coefs_paths_ = data.container.of(paths.contiguous())
-        self.n_iter_, self.optimality_ = (
-            np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
-        )
-        self.cv_results_ = results_table(self.scores_, Cs, l1_ratios)
-        chosen = choose(self.scores_, Cs, l1_ratios, self.selection, each_fold=not self.refit)
-        self._write(chosen, grid, data)
-        self._warn(grid, Cs, l1_ratios)
+            self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
+            self.solver_ = grid.solver
+            self.coefs_paths_ = data.container.of(paths.contiguous())
+            self.n_iter_, self.optimality_ = (
+                np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
+            )
+            self.cv_results_ = results_table(self.scores_, Cs, l1_ratios)
+            chosen = choose(self.scores_, Cs, l1_ratios, self.selection, each_fold=not self.refit)
+            self._write(chosen, grid, data)
+            self._warn(grid, Cs, l1_ratios)
         return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, **score_params: Any) -> float:

@@ -35,6 +35,7 @@ class FitTask:
         self._estimator = estimator
         self._data = data
         self._attributes_of = attributes_of
+        self._iteration: Any = None
         self._check: Any = None
         self._root = estimator._init_callback_context(max_subtasks=max_subtasks)
         self._root.call_on_fit_task_begin(estimator=estimator, **data)
@@ -46,17 +47,22 @@ class FitTask:
 
     def end(self, coef: Tensor) -> bool:
         """Tell that it has ended; return whether a callback wants the fit to end, too."""
-        return bool(self._iteration.call_on_fit_task_end(**self._told(coef)))
+        iteration, self._iteration = self._iteration, None
+        return bool(iteration.call_on_fit_task_end(**self._told(coef)))
 
-    def check(self) -> None:
+    def check(self, coef: Tensor) -> None:
         """Tell that there is no other iteration: the result is being checked."""
+        if self._iteration is not None:  # another callback has ended the fit
+            self.end(coef)
         self._check = self._root.subcontext(task_name="check")
-        self._check.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+        self._check.call_on_fit_task_begin(**self._told(coef))
 
     def close(self) -> None:
         """Tell that the fit has ended: the estimator has its attributes."""
         if self._check is not None:
-            self._check.call_on_fit_task_end(estimator=self._estimator, **self._data)
+            self._check.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes={}, **self._data
+            )
         self._root.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes={}, **self._data
         )

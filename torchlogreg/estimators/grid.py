@@ -129,6 +129,8 @@ def _swept(
     with torch.inference_mode(), threads_for(total, device), full_precision(device):
         rows = all_rows(estimator, replace(data, sample_weight=weight), is_centred=True)
         start = null_coef(rows, rows.family.n_outputs(len(data.classes)))
+        if estimator.max_iter == 0:  # as a fit by itself
+            start = torch.zeros_like(start)
         penalties = [rows.penalty(C, estimator.l1_ratio) for C in Cs]
         objective = Objective(rows.rows, rows.family, penalties[0])
         for solution in Sweep(algorithm, limit, n_at_once)(

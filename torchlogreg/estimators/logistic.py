@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from torchlogreg.estimators.base import checks_parameters
+from torchlogreg.estimators.base import checks_parameters, unchanged_on_error
 from torchlogreg.estimators.drop_in import names_replacements
 from torchlogreg.estimators.fit_tasks import has_listeners
 from torchlogreg.estimators.solvers import SOLVERS
@@ -298,6 +298,6 @@ class TorchLogisticRegression(StreamEstimator):
             reached, also if a checkpoint has brought it back; or if ``C=np.inf`` and the solution
             separates all classes: then there is no minimiser.
         """
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             fit = self._fit_with_listeners if has_listeners(self) else self._fit
             return fit(X, y, sample_weight, classes)

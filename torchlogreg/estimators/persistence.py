@@ -25,10 +25,10 @@ class PersistentMixin:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes; tensors as arrays."""
-        state: Any = super().__getstate__()
-        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-        for name in self._left_behind():
-            state.pop(name, None)
+        left = self._left_behind()
+        given: Any = super().__getstate__()
+        state = {name: value for name, value in given.items() if name not in left}
+        tensors = {name: value for name, value in state.items() if _is_plain(value)}
         return {
             **state,
             **{name: _stored(value) for name, value in tensors.items()},
@@ -56,6 +56,12 @@ class PersistentMixin:
     def _left_behind(self) -> tuple[str, ...]:
         """Return the names of attributes that pickles leave out."""
         return ()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that an array can stand for; others are stored by torch."""
+    is_known = type(value) is Tensor and value.dtype in (torch.float32, torch.float64, torch.int32)
+    return is_known and value.layout in (torch.strided, torch.sparse_csr)
 
 
 def _stored(tensor: Tensor) -> Any:

@@ -15,7 +15,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from torchlogreg.data.containers import ARRAYS, Container, as_numpy, as_tensor, container_of
+from torchlogreg.data.containers import (
+    ARRAYS,
+    Container,
+    as_numpy,
+    as_tensor,
+    container_of,
+    is_known_to_torch,
+)
 from torchlogreg.data.torch_data import batches_of, is_loaded
 from torchlogreg.data.validation import check_features, feature_blocks
 from torchlogreg.estimators.persistence import PersistentMixin
@@ -79,9 +86,10 @@ class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
             Labels; a tensor if ``X`` is one and the labels are numbers.
         """
         container, codes = self._outputs(X, "predict", lambda family, eta: family.classify(eta))
-        if container is ARRAYS or self.classes_.dtype.kind not in "biuf":
+        if container is ARRAYS or not is_known_to_torch(self.classes_.dtype):
             return self.classes_[as_numpy(codes)]
-        return container.of(as_tensor(self.classes_, codes.device)[codes])
+        with threads_for(len(codes), codes.device):
+            return container.of(as_tensor(self.classes_, codes.device)[codes])
 
     @overload
     def predict_proba(self, X: Tensor) -> Tensor: ...
@@ -242,11 +250,14 @@ class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
                     f"{name} must be None with a {type(X).__name__}, whose items are pairs of "
                     "features and label. Pass arrays."
                 )
-        n_rows = n_right = 0
+        check_is_fitted(self, "coef_")
+        n_rows, n_right = 0, 0.0
         for X_batch, labels in batches_of(X, with_labels=True):
-            is_right = as_numpy(self.predict(X_batch)) == np.asarray(as_numpy(labels))
-            n_rows, n_right = n_rows + len(is_right), n_right + int(is_right.sum())
-        return n_right / n_rows
+            codes = self._of_block(X_batch, lambda family, eta: family.classify(eta))
+            found = self.classes_[as_numpy(codes)]
+            n_rows += len(found)
+            n_right += accuracy_score(labels, found, normalize=False)
+        return float(n_right / n_rows)
 
     def _of_block(self, X: Any, output: Callable[[Family, Tensor], Tensor]) -> Tensor:
         """Return the outputs for arrays."""

@@ -20,6 +20,7 @@ from torchlogreg.estimators.prediction import with_coef
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision, linear_predictor
 from torchlogreg.problem.row_block import select_rows
+from torchlogreg.problem.threads import threads_for
 
 LOGIT_ENTRIES = 2**22
 """Most logits that there are at a time."""
@@ -88,7 +89,8 @@ def score_on_device(
     metric = metric_of(scoring, codes, row_weight, K)
     if metric is None:
         return None
-    with torch.inference_mode(), full_precision(coef.device):
+    work = float(len(codes)) * coef.numel()
+    with torch.inference_mode(), threads_for(work, coef.device), full_precision(coef.device):
         X = select_rows(data.X, place).to(coef.dtype)
         n_at_once = max(LOGIT_ENTRIES // (len(codes) * coef.shape[1]), 1)
         logits = (linear_predictor(X, some).mT for some in coef.split(n_at_once))

@@ -12,8 +12,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch.utils.data import DataLoader, Dataset
 
+from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.validation import check_training_data
-from torchlogreg.estimators.base import Decorator, LogisticEstimator, checks_parameters
+from torchlogreg.estimators.base import (
+    Decorator,
+    LogisticEstimator,
+    checks_parameters,
+    unchanged_on_error,
+)
 from torchlogreg.estimators.solvers import takes_batches
 from torchlogreg.estimators.training_net import make_net, net_to_go_on
 from torchlogreg.estimators.training_rows import all_rows, work
@@ -86,12 +92,13 @@ class StreamEstimator(LogisticEstimator):
             As for :meth:`fit`, and if a label is not among the classes. The estimator is then
             left as it was.
         """
-        with self._unchanged_on_error(self.__dict__.get("net_")):
+        with unchanged_on_error(self, self.__dict__.get("net_")):
             return self._partial_fit(X, y, classes, sample_weight)
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
         """Validate, train for an epoch, and write the results."""
         self._check_partial(X)
+        classes = as_numpy(classes)
         is_first = _check_partial_fit_first_call(self, classes)
         data = check_training_data(
             self,
@@ -106,8 +113,9 @@ class StreamEstimator(LogisticEstimator):
         solver = self._resolve(len(self.classes_), *data.X.shape)
         if not is_first:
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
-        rows = all_rows(self, data)
-        weight_before = 0.0 if is_first else self.weight_seen_
+        with threads_for(work(self, data, solver), data.X.device):
+            rows = all_rows(self, data)
+        weight_before = 0.0 if is_first else getattr(self, "weight_seen_", 0.0)
         (weight,) = (rows.weight_unit * rows.weight_sum).tolist()
         weight_seen = weight_before + weight
         if not np.isfinite(weight_seen):

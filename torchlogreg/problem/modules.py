@@ -71,7 +71,7 @@ class LogisticModule(nn.Module):
     ) -> None:
         """Save the coefficients under the names of ``torch.nn.Linear``."""
         for name, part in self._parts():
-            destination[prefix + name] = part if keep_vars else part.detach()
+            destination[prefix + name] = part if keep_vars else part.detach().clone()
 
     def _load_from_state_dict(
         self,

@@ -25,8 +25,8 @@ ALONE = 2e6
 def threads_for(work: float, device: torch.device) -> Iterator[None]:
     """Let the calling thread compute alone if the work is small.
 
-    Nothing global changes: the limit of OpenMP is that of the calling thread. (In a process that is
-    forked by a thread whose team has worked, all of torch computes alone: GNU's OpenMP would hang.)
+    In a process that was forked it always computes alone. Nothing global changes: the limit of
+    OpenMP is that of the calling thread.
 
     Parameters
     ----------
@@ -36,9 +36,7 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
         Where it is computed; threads are for the CPU only.
     """
     torch.get_num_threads()  # with which torch settles the number of a new thread, once
-    is_alone = work <= ALONE
-    if not is_alone:
-        _team.has_worked = True
+    is_alone = work <= ALONE or _is_forked.is_set()
     libraries = _openmp() if is_alone and device.type == "cpu" else []
     before = [library.num_threads for library in libraries]
     for library in libraries:
@@ -50,18 +48,11 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
             library.set_num_threads(n_threads)
 
 
-_team = threading.local()
-"""Whether a thread has had a team, which is not there in a process that it forks."""
-
-
-def _stand_alone_after_fork() -> None:
-    """In a forked process, let a thread that had a team do without: it would wait for ever."""
-    if getattr(_team, "has_worked", False):
-        torch.set_num_threads(1)
-
+_is_forked = threading.Event()
+"""Whether this process was forked: it has no team, but GNU's OpenMP would wait for one for ever."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_stand_alone_after_fork)
+    os.register_at_fork(after_in_child=_is_forked.set)
 
 
 @cache
