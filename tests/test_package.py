@@ -166,7 +166,7 @@ def test_pickles_of_the_first_release_are_refused_with_a_reason(module, name):
 
 
 def test_those_who_look_for_a_function_in_all_modules_find_none_where_there_is_none():
-    """pickle does so for functions that do not say where they are from."""
+    """Pickle does so for functions that do not say where they are from."""
     import scipy.special
 
     assert pickle.whichmodule(scipy.special.agm, "no_such_name") == "__main__"
