@@ -188,6 +188,23 @@ def test_state_that_does_not_fit_is_refused():
         module.load_state_dict({**torch.nn.Linear(4, 3).state_dict(), "scale": torch.ones(1)})
 
 
+def test_state_is_assigned_if_asked_for():
+    module = MultinomialLogistic(4, 3, device="meta")
+    linear = torch.nn.Linear(4, 3, dtype=torch.float64)
+    module.load_state_dict(linear.state_dict(), assign=True)
+    X = torch.randn(5, 4, dtype=torch.float64)
+    assert module.coef.requires_grad
+    assert_allclose(module(X).detach(), linear(X).detach(), rtol=1e-12)
+
+
+def test_the_parts_of_a_state_share_no_memory():
+    state = MultinomialLogistic(4, 3).state_dict()
+    assert all(part.is_contiguous() for part in state.values())
+    assert state["weight"].data_ptr() != state["bias"].data_ptr()
+    storages = {part.untyped_storage().data_ptr() for part in state.values()}
+    assert len(storages) == 2
+
+
 def test_state_of_a_module_inside_of_another_has_its_prefix():
     outer = torch.nn.Sequential(torch.nn.Flatten(), MultinomialLogistic(4, 3))
     plain = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))

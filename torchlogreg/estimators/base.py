@@ -31,7 +31,7 @@ from torchlogreg.estimators.solvers import Solver, resolve, takes_batches
 from torchlogreg.estimators.training_net import make_net
 from torchlogreg.estimators.training_rows import from_arrays, from_loader, max_iter_of, work
 from torchlogreg.nets import EpochHistory, LogisticNet
-from torchlogreg.nets.callbacks import EpochHooks
+from torchlogreg.nets.hooks import EpochHooks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for

@@ -11,7 +11,8 @@ from torchlogreg.data.training_sets import TrainingSet
 from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
 from torchlogreg.estimators.training_rows import batch_size_of, max_iter_of, seed_of
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
-from torchlogreg.nets.callbacks import EpochHooks, check_callbacks
+from torchlogreg.nets.callbacks import check_callbacks
+from torchlogreg.nets.hooks import EpochHooks
 from torchlogreg.optim import FullBatchOptimizer
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.problem.modules import module_class

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,44 +83,6 @@ class Progress(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.endswith("_")}
-
-
-class EpochHooks(Callback):
-    """Call a function before every epoch, and another one after it, which may end the fit.
-
-    Parameters
-    ----------
-    begin : callable
-        Is given the coefficients (R, D).
-    end : callable
-        The same; returns whether the fit shall end.
-    last : callable
-        The same, after the last epoch.
-    """
-
-    def __init__(
-        self,
-        begin: Callable[[torch.Tensor], object],
-        end: Callable[[torch.Tensor], bool],
-        last: Callable[[torch.Tensor], object],
-    ) -> None:
-        self.begin = begin
-        self.end = end
-        self.last = last
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Tell that an epoch begins."""
-        self.begin(net.coef[0].clone())
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Tell that an epoch has ended."""
-        if self.end(net.coef[0].clone()):
-            raise KeyboardInterrupt  # skorch's way to end a fit
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Tell so, and let go of the functions, which hold what a fit has: the net is kept."""
-        last, self.begin, self.end, self.last = self.last, _ignore, _ignore, _ignore
-        last(net.coef[0].clone())
 
 
 class Checkpoint(Callback):
@@ -274,11 +235,6 @@ class Checkpoint(Callback):
         tol = getattr(net, "tol", None)
         tol = net.optimizer_.defaults.get("tol", tol)
         return -1.0 if tol is None else float(tol)
-
-
-def _ignore(*coef: torch.Tensor) -> Any:
-    """Do nothing."""
-    return False
 
 
 def _is_same(known: Any, new: Any) -> bool:

@@ -163,6 +163,8 @@ class MiniBatchNet(LogisticNet):
                 f"diverges with lr={self.lr:g}. Use a smaller lr, or scale the columns of X "
                 "(sklearn.preprocessing.StandardScaler)."
             )
+        if not losses:
+            return f"{failure}: max_iter=0. Increase the number of iterations (max_iter)."
         if self.tol is not None and self.is_out_of_epochs:
             return (
                 f"{failure}: the loss still changed by more than tol={self.tol:g} in the last of "

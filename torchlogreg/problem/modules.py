@@ -89,15 +89,24 @@ class LogisticModule(nn.Module):
         missing_keys.extend(prefix + name for name in expected if name not in found)
         if strict:
             unexpected_keys.extend(prefix + name for name in found if name not in expected)
+        fitting = {}
         for name, part in expected.items():
-            if name in found and found[name].shape != part.shape:
+            shape = tuple(getattr(found.get(name, part), "shape", ()))
+            if shape == tuple(part.shape):
+                fitting[name] = found.get(name, part)
+            else:
                 error_msgs.append(
-                    f"{prefix}{name} has the shape {tuple(found[name].shape)}, but the module has "
-                    f"{tuple(part.shape)}."
+                    f"{prefix}{name} has the shape {shape}, but the module has {tuple(part.shape)}."
                 )
-            elif name in found:
-                with torch.no_grad():
-                    part.copy_(found[name])
+        if local_metadata.get("assign_to_params_buffers") and fitting.keys() == expected.keys():
+            columns = [fitting["weight"].detach()]
+            if "bias" in fitting:
+                columns.append(fitting["bias"].detach().unsqueeze(-1).to(columns[0]))
+            self.coef = nn.Parameter(torch.cat(columns, -1), self.coef.requires_grad)
+            return
+        with torch.no_grad():
+            for name, values in fitting.items():
+                expected[name].copy_(values)
 
     def _parts(self) -> list[tuple[str, Tensor]]:
         """Return weights and intercepts by their names."""
