@@ -1,13 +1,13 @@
 """Many processes and many threads: no hang, and the same numbers."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
@@ -32,33 +32,50 @@ def test_jobs_after_a_fit_in_the_parent(backend, solver):
     assert_allclose(together, alone)
 
 
-def _answer(queue, model, *data):
-    queue.put(getattr(model, "fit" if len(data) > 1 else "predict")(*data) is not None)
+FORKS = """
+import multiprocessing, sys, warnings
+import numpy as np, torch
+from sklearn.datasets import load_digits
+from torchlogreg import TorchLogisticRegression
+
+def answer(queue, method, *data):
+    queue.put(method(*data) is not None)
+
+warnings.simplefilter("ignore")
+X, y = load_digits(return_X_y=True)
+y = np.tile(y, 20)
+X = np.tile(X / 16, (20, 1)) + np.random.default_rng(0).normal(size=(len(y), 64))
+many = torch.from_numpy(X)
+if sys.argv[1] == "set":
+    torch.set_num_threads(2)
+stream = TorchLogisticRegression(solver="adam", max_iter=1, tol=None).fit(many, y)
+stream.predict(many)
+many.T @ many
+context = multiprocessing.get_context("fork")
+exact = TorchLogisticRegression(solver="lbfgs").fit(X, y)
+newton = TorchLogisticRegression(solver="newton-cholesky")
+for case in [
+    (stream.predict, many), (exact.predict_proba, X), (exact.fit, X, y), (exact.fit, many, y),
+    (newton.fit, X[:900], y[:900]), (stream.partial_fit, X, y),
+]:
+    queue = context.SimpleQueue()
+    child = context.Process(target=answer, args=(queue, *case))
+    child.start()
+    child.join(timeout=60)
+    hangs = child.is_alive()
+    child.kill()
+    assert not hangs, case[0]
+    assert queue.get()
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_forked_processes_fit_and_predict_whatever_was_done_before():
+@pytest.mark.parametrize("threads", ["set", "not set"])
+def test_forked_processes_fit_and_predict_whatever_was_done_before(threads):
     """Checks of large tensors, predictions and the user's own products start threads, too."""
-    many = torch.from_numpy(np.tile(X, (20, 1)))
-    model = TorchLogisticRegression(solver="adam", max_iter=1, tol=None)
-    model.fit(many, np.tile(Y, 20)).predict(many)
-    _ = many.T @ many
-    context = multiprocessing.get_context("fork")
-    cases = [
-        (model, many),
-        (TorchLogisticRegression(), X, Y),
-        (TorchLogisticRegression(), many, np.tile(Y, 20)),
-    ]
-    for case in cases:
-        queue = context.SimpleQueue()
-        child = context.Process(target=_answer, args=(queue, *case))
-        child.start()
-        child.join(timeout=60)
-        hangs = child.is_alive()
-        child.kill()
-        assert not hangs
-        assert queue.get()
+    command = [sys.executable, "-c", FORKS, threads]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_eight_threads_agree_with_one():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -36,16 +36,18 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
         Where it is computed; threads are for the CPU only.
     """
     torch.get_num_threads()  # with which torch settles the number of a new thread, once
-    is_alone = work <= ALONE or _is_forked.is_set()
-    libraries = _openmp() if is_alone and device.type == "cpu" else []
-    before = [library.num_threads for library in libraries]
-    for library in libraries:
-        library.set_num_threads(1)
+    limits: list[tuple[Callable[[int], None], int]] = []
+    if _is_forked.is_set():  # also of MKL, which has a number of its own if torch was given one
+        limits = [(torch.set_num_threads, torch.get_num_threads())]
+    elif work <= ALONE and device.type == "cpu":
+        limits = [(library.set_num_threads, library.num_threads) for library in _openmp()]
+    for limit, _ in limits:
+        limit(1)
     try:
         yield
     finally:
-        for library, n_threads in zip(libraries, before, strict=True):
-            library.set_num_threads(n_threads)
+        for limit, before in limits:
+            limit(before)
 
 
 _is_forked = threading.Event()
