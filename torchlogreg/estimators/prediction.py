@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
@@ -27,13 +25,14 @@ from torchlogreg.data.torch_data import batches_of, is_loaded
 from torchlogreg.data.validation import check_features, feature_blocks
 from torchlogreg.estimators.persistence import PersistentMixin
 from torchlogreg.estimators.scikit_learn import check_same_namespace
+from torchlogreg.estimators.sparse_coef import SparseCoefMixin
 from torchlogreg.problem.families import Family, family_of
 from torchlogreg.problem.modules import LogisticModule, module_class
 from torchlogreg.problem.products import full_precision, logits
 from torchlogreg.problem.threads import threads_for
 
 
-class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
+class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin):
     """Predictions from ``coef_``, ``intercept_`` and ``classes_``, and nothing else.
 
     Predictions come in the container of the features they are made for; the fitted attributes
@@ -161,50 +160,6 @@ class LogisticClassifierMixin(PersistentMixin, ClassifierMixin):
             raise ValueError("y=None: the accuracy needs the labels of the rows of X.")
         labels = as_numpy(self.predict(X))
         return float(accuracy_score(as_numpy(y), labels, sample_weight=as_numpy(sample_weight)))
-
-    def sparsify(self) -> Self:
-        """Keep the weights as a sparse matrix: ``coef_`` becomes a SciPy matrix in CSR format.
-
-        Worth it where most weights are zero, as with a large ``l1_ratio`` and a small ``C``: they
-        take less memory, and predictions for dense features less time. A tensor becomes a sparse
-        CSR tensor.
-
-        Returns
-        -------
-        self : estimator
-            The same estimator, with the same predictions.
-        """
-        check_is_fitted(self, "coef_")
-        if isinstance(self.coef_, Tensor):
-            self.coef_ = self.coef_.to_sparse_csr()
-        else:
-            self.coef_ = sparse.csr_matrix(self.coef_)
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copy all that there is: sparse tensors, too, which torch does not copy so."""
-        coef = getattr(self, "coef_", None)
-        if isinstance(coef, Tensor) and coef.layout is not torch.strided:
-            memo[id(coef)] = coef.clone()
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return twin
-
-    def densify(self) -> Self:
-        """Undo :meth:`sparsify`: ``coef_`` becomes an array, or a dense tensor.
-
-        Returns
-        -------
-        self : estimator
-            The same estimator, with the same predictions.
-        """
-        check_is_fitted(self, "coef_")
-        if isinstance(self.coef_, Tensor):
-            self.coef_ = self.coef_.to_dense()
-        elif sparse.issparse(self.coef_):
-            self.coef_ = self.coef_.toarray()
-        return self
 
     @property
     def module_(self) -> LogisticModule:
