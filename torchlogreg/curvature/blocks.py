@@ -36,15 +36,15 @@ class Blocks(Curvature):
         cls, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
     ) -> Self:
         """Estimate the blocks at a point from ``n_rows`` rows each, or fewer."""
-        B, R, D = point.coef.shape
+        (B, R, D), rows = point.coef.shape, objective.rows
         row_curvature = objective.row_curvature(point)
         exact, score = leverage(objective, row_curvature, objective.ridge, n_rows)
         curvature = joined(row_curvature)
         matrices = point.coef.new_empty(B, R, D, D)
         for b in range(B):
             for r in range(R):
-                sample = draw(curvature[b, r], score[b, r], n_rows, generator)
-                matrices[b, r] = second_moments(objective.rows, *sample)
+                sample = draw(rows, curvature[b, r], score[b, r], n_rows, generator)
+                matrices[b, r] = second_moments(rows, *sample)
                 if exact is not None:
                     set_diagonal_(matrices[b, r], exact[b, r])
         return cls(matrices)

@@ -47,23 +47,24 @@ class Kronecker(Curvature):
         cls, objective: Objective, point: Point, generator: torch.Generator, n_rows: int
     ) -> Self:
         """Estimate both matrices at a point from ``n_rows`` rows, or fewer."""
-        B, R, D = point.coef.shape
+        (B, R, D), all_rows = point.coef.shape, objective.rows
         traces = [part.sum(1, keepdim=True) for part in objective.row_curvature(point)]
         exact, score = leverage(objective, traces, max(R - 1, 1) * objective.ridge, n_rows)
         curvature, family = joined(traces).squeeze(1), objective.family
-        targets = joined([block.targets for block in objective.rows])
-        row_weight = objective.rows.weight.unsqueeze(-2).expand(B, -1, -1)
+        targets = joined([block.targets for block in all_rows])
+        row_weight = all_rows.weight.unsqueeze(-2).expand(B, -1, -1)
         outputs, columns = point.coef.new_empty(B, R, R), point.coef.new_empty(B, D, D)
         for b in range(B):
-            index, weight = draw(curvature[b], score[b, 0], n_rows, generator)
+            index, weight = draw(all_rows, curvature[b], score[b, 0], n_rows, generator)
             some = slice(None) if index is None else index
             residual = joined([part[b : b + 1] for part in point.residual])[..., some]
             before = row_weight[b : b + 1, :, some]
             rows = family.curvature(residual, targets[some], before, -inverse(before))
             trace = family.curvature_diagonal(rows, before).sum(1, keepdim=True)
             factor = weight * inverse(torch.maximum(trace, LEAST_CURVATURE * before))
-            outputs[b] = family.summed_hessian(rows * factor, before * factor)[0]
-            columns[b] = second_moments(objective.rows, index, weight)
+            own = family.summed_hessian(rows * factor, before * factor)[0]
+            (outputs[b],) = all_rows.group.total(own)
+            columns[b] = second_moments(all_rows, index, weight)
             if exact is not None:
                 set_diagonal_(columns[b], exact[b, 0])
         total = outputs.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]

@@ -41,16 +41,18 @@ def leverage(
 
 
 def draw(
-    weight: Tensor, score: Tensor, n_rows: int, generator: torch.Generator
+    rows: Rows, weight: Tensor, score: Tensor, n_rows: int, generator: torch.Generator
 ) -> tuple[Tensor | None, Tensor]:
     """Draw ``n_rows`` rows at most, on average, half by weight (n,) and half by score (n,).
 
-    Returns their index, None for all of them, and their weights over their probabilities.
+    Every process draws from its own rows. Returns their index, None for all of them, and their
+    weights over their probabilities.
     """
-    if len(weight) <= n_rows:
+    if rows.n_rows <= n_rows:
         return None, weight
-    share = weight * (0.5 * n_rows / weight.sum())
-    probability = share.addcmul_(score, 0.5 * n_rows / score.sum())
+    total_weight, total_score = rows.group.total(weight.sum(), score.sum())
+    share = weight * (0.5 * n_rows / total_weight)
+    probability = share.addcmul_(score, 0.5 * n_rows / total_score)
     uniform = torch.rand(
         len(weight), generator=generator, device=generator.device, dtype=weight.dtype
     )

@@ -89,7 +89,7 @@ class WorkingBlocks:
         scores = joined([block.square_norms(scale) for block in objective.rows]).mul_(curvature)
         matrices = []
         for chosen, weight, score in zip(places, curvature, scores, strict=True):
-            rows = draw(weight, score, n_rows, generator)
+            rows = draw(objective.rows, weight, score, n_rows, generator)
             matrix = moments_of(objective.rows, *rows, chosen % D)
             set_diagonal_(matrix, loss_diagonal[chosen])
             matrix.diagonal().copy_(diagonal[chosen])

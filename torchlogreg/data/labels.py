@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
+from torchlogreg.problem.group import ALONE, Group
 
-def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.ndarray]:
+
+def encode_labels(
+    y: np.ndarray, classes: Any = None, group: Group = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Turn labels into codes 0..K-1; return these and the classes, sorted.
+
+    The classes are those of all processes, if others have rows, too.
 
     Raises
     ------
@@ -17,7 +24,10 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
         If the labels are not discrete, if there is only one class, or if one is not among the
         given ``classes``.
     """
-    labels, codes = _unique(y) if classes is None else (_sorted_classes(classes), None)
+    with group.together():
+        labels, codes = _unique(y) if classes is None else (_sorted_classes(classes), None)
+    if group.size > 1 and codes is not None:
+        labels, codes = _among_all(labels, codes, group)
     if len(labels) < 2:
         raise ValueError(
             f"y has one class only, {labels.tolist()!r}: a classifier needs rows of at least two."
@@ -25,8 +35,26 @@ def encode_labels(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, np.nd
     return _codes_of(y, labels) if codes is None else codes, labels
 
 
+def _among_all(
+    labels: np.ndarray, codes: np.ndarray, group: Group
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of all processes, and the code of each row among these."""
+    given = [some for some in group.gathered(labels) if len(some)]
+    known = {label for some in given for label in some.tolist()}
+    try:
+        every = sorted(known)
+    except TypeError as error:
+        raise _unsortable(known, error) from error
+    places = {label: place for place, label in enumerate(every)}
+    place = np.array([places[label] for label in labels.tolist()], dtype=np.intp)
+    dtype = np.result_type(*(some.dtype for some in given)) if given else labels.dtype
+    return np.array(every, dtype=dtype), place[codes]
+
+
 def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels that there are, sorted, and the code of each row."""
+    if not len(y):
+        return y, np.empty(0, dtype=np.intp)
     if y.dtype.kind in "iu" and y.dtype != np.uint64 and len(y):
         low, high = int(y.min()), int(y.max())
         if high - low < len(y) // 2:  # counting is faster than sorting
@@ -38,12 +66,16 @@ def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     try:
         labels, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
-        kinds = sorted({type(label).__name__ for label in y.tolist()})
-        raise TypeError(
-            f"y has labels of the types {kinds}, which cannot be sorted: {error}. Use uniformly "
-            "strings or numbers."
-        ) from error
+        raise _unsortable(y.tolist(), error) from error
     return labels, codes.reshape(y.shape)
+
+
+def _unsortable(labels: Iterable[Any], error: TypeError) -> TypeError:
+    kinds = sorted({type(label).__name__ for label in labels})
+    return TypeError(
+        f"y has labels of the types {kinds}, which cannot be sorted: {error}. Use uniformly "
+        "strings or numbers."
+    )
 
 
 def _sorted_classes(classes: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ from torchlogreg.data.torch_data import (
     transforms_targets,
 )
 from torchlogreg.data.training_sets import Batch, TrainingSet
-from torchlogreg.data.validation import check_class_weights
+from torchlogreg.data.weights import check_class_weights
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import family_of
 

@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from torchlogreg.data.fingerprint import Fingerprint
+from torchlogreg.data.sharing import stacked
 from torchlogreg.problem.centring import MANY, Centre, centre_of, double
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import Family
+from torchlogreg.problem.group import ALONE, Group
 from torchlogreg.problem.penalties import Penalty, make_penalty
 from torchlogreg.problem.products import CHUNK_ENTRIES
 from torchlogreg.problem.row_block import RowBlock
@@ -54,6 +56,9 @@ class TrainingSet(Dataset[Any]):
 
     device: torch.device
     """Where the rows are, or are brought to."""
+
+    group: Group = ALONE
+    """The processes that have rows."""
 
     def penalty(self, C: Any, l1_ratio: float = 0.0, weight_before: float = 0.0) -> Penalty:
         """Return the penalty for these rows, and others before them of so much weight.
@@ -123,6 +128,8 @@ class ArrayRows(TrainingSet):
         intercept: that spares calls, and copies in every iteration.
     chunk_entries : int, default=2**20
         Most entries of a temporary matrix made from the rows.
+    group : Group, default=ALONE
+        The processes that have rows of the training set: these are those of this one.
     """
 
     def __init__(
@@ -138,12 +145,14 @@ class ArrayRows(TrainingSet):
         is_centred: bool = False,
         small_entries: int = 2**20,
         chunk_entries: int = CHUNK_ENTRIES,
+        group: Group = ALONE,
     ) -> None:
         weight = torch.atleast_2d(sample_weight)
-        self.weight_unit = weight.amax(-1)
+        self.group = group
+        self.weight_unit = group.largest(_largest_weight(weight))
         # In the precision of the weights, which may exceed the range of the features' dtype.
         weight = weight / self.weight_unit.unsqueeze(-1)
-        self.weight_sum = weight.sum(-1)
+        (self.weight_sum,) = group.total(weight.sum(-1))
         self.family = family
         self.device = X.device
         self.dtype = torch.promote_types(X.dtype, torch.float32)
@@ -164,10 +173,17 @@ class ArrayRows(TrainingSet):
             for part in self._split(X, targets, weight, size)
         ]
         self.rows = Rows(tuple(blocks))
-        centre = centre_of(self.sample(MANY).X) if is_centred and fit_intercept else None
-        self.rows = Rows(
-            tuple(self._prepared(block, centre, small_entries) for block in blocks), centre
-        )
+        centre = self._centre() if is_centred and fit_intercept else None
+        prepared = [self._prepared(block, centre, small_entries) for block in blocks]
+        self.rows = Rows.shared(prepared, centre, group)
+
+    def _centre(self) -> Centre | None:
+        """Return where the columns lie: by some rows of every process."""
+        if self.group.size == 1:
+            return centre_of(self.sample(MANY).X)
+        some = self.sample(MANY).X.cpu() if self.n_rows else None
+        parts = [part for part in self.group.gathered(some) if part is not None]
+        return centre_of(stacked(parts).to(self.device))
 
     @staticmethod
     def _split(
@@ -275,3 +291,8 @@ class ShuffledBatches:
         order = order if self.index is None else self.index[order]
         for index in order.split(self.batch_size):
             yield self.rows.take_rows(index, self.n_rows / len(index)), self.codes[index]
+
+
+def _largest_weight(weight: Tensor) -> Tensor:
+    """Largest weight (B,) of each problem; 0 where a process has no rows."""
+    return weight.amax(-1) if weight.shape[-1] else weight.new_zeros(len(weight))

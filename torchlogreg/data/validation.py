@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import (
-    _check_sample_weight,
     assert_all_finite,
     check_consistent_length,
     column_or_1d,
@@ -34,6 +32,9 @@ from torchlogreg.data.containers import (
     from_library,
 )
 from torchlogreg.data.labels import encode_labels
+from torchlogreg.data.sharing import has_no_rows, joined_features, opened
+from torchlogreg.data.weights import row_weights
+from torchlogreg.problem.group import ALONE, Group
 from torchlogreg.problem.threads import threads_for
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -59,6 +60,33 @@ class TrainingData:
     container: Container
     """What the features came in, and the model goes out in."""
 
+    group: Group = ALONE
+    """The processes that have rows: the tensors are those of this one."""
+
+    elsewhere: tuple[int, int] = (0, 0)
+    """Numbers of rows, and of stored entries, that the others have."""
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether X is dense."""
+        return self.X.layout is torch.strided
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows, those of all processes, and of features."""
+        return self.X.shape[0] + self.elsewhere[0], self.X.shape[1]
+
+    @property
+    def mean_rows(self) -> float:
+        """Number of rows of a process, on average."""
+        return self.shape[0] / self.group.size
+
+    @property
+    def mean_entries(self) -> float:
+        """Number of stored entries of a process, on average."""
+        own = self.X.numel() if self.is_dense else self.X.values().numel()
+        return (own + self.elsewhere[1]) / self.group.size
+
 
 def check_training_data(
     estimator: BaseEstimator,
@@ -82,30 +110,48 @@ def check_training_data(
         If the features are not a finite matrix, the labels not discrete or all the same, the
         weights negative or all zero, or the device not to be had.
     """
-    y, container = as_numpy(y), container_of(X)
-    if container is not ARRAYS:
-        X = X if isinstance(X, Tensor) else from_library(X)
-        X = _check_tensor(estimator, X, reset=reset)
-        if y is None:
-            raise ValueError("y=None: a classifier needs the labels of the rows of X.")
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
-        check_consistent_length(X, y)
-    else:
-        X, y = validate_data(
-            estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
-        )
-    codes, classes = encode_labels(y, classes)
-    target_device = check_device(device, X)
-    X = as_tensor(X, target_device)
-    weight = row_weights(y, codes, sample_weight, class_weight, classes)
+    X, group = opened(X)
+    with group.together():
+        X, y, container = _checked(estimator, X, y, group, reset=reset)
+        target_device = check_device(device, X)
+        X = None if X is None else as_tensor(X, target_device)
+    elsewhere = (0, 0)
+    if group.size > 1:
+        X, elsewhere = joined_features(estimator, X, group)
+    assert X is not None
+    codes, classes = encode_labels(y, classes, group)
+    weight = row_weights(codes, sample_weight, class_weight, classes, group)
     return TrainingData(
-        X=X,
+        X=X.to(target_device),
         codes=torch.from_numpy(codes).to(target_device),
         sample_weight=alias(weight),
         classes=classes,
         container=container,
+        group=group,
+        elsewhere=elsewhere,
     )
+
+
+def _checked(
+    estimator: BaseEstimator, X: Any, y: Any, group: Group, *, reset: bool
+) -> tuple[Any, np.ndarray, Container]:
+    """Validate features and labels: these and their container; None for no features."""
+    y, container = as_numpy(y), container_of(X)
+    if group.size > 1 and has_no_rows(X):
+        return None, np.empty(0), container
+    if container is ARRAYS:
+        X, y = validate_data(
+            estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        )
+        return X, y, container
+    X = X if isinstance(X, Tensor) else from_library(X)
+    X = _check_tensor(estimator, X, reset=reset)
+    if y is None:
+        raise ValueError("y=None: a classifier needs the labels of the rows of X.")
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
+    check_consistent_length(X, y)
+    return X, y, container
 
 
 def check_features(estimator: BaseEstimator, X: Any) -> Any:
@@ -185,57 +231,3 @@ def check_device(device: str | torch.device | None, X: Any) -> torch.device:
     if target.type == "mps" and X.dtype in (np.float64, torch.float64):
         raise ValueError(f"device={device!r} has no float64 and X is float64. Pass X as float32.")
     return target
-
-
-def row_weights(
-    y: np.ndarray,
-    codes: np.ndarray,
-    sample_weight: Any,
-    class_weight: dict[Any, float] | str | None,
-    classes: np.ndarray,
-) -> np.ndarray:
-    """Row weights (n,) times class weights.
-
-    Raises
-    ------
-    ValueError
-        If they are negative or all zero, or overflow.
-    """
-    if sample_weight is None and class_weight is None:
-        return np.ones(len(codes))
-    weight: np.ndarray = _check_sample_weight(
-        as_numpy(sample_weight), codes, dtype=np.float64, ensure_non_negative=True
-    )
-    if class_weight is not None:
-        # A class may be without any weight, and products may overflow.
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            per_class = compute_class_weight(
-                class_weight,
-                classes=classes,
-                y=y,
-                sample_weight=weight
-                / max(weight.max(), 1.0),  # so that their sum does not overflow
-            )
-            product = np.where(weight > 0, weight * per_class[codes], 0)
-        if np.isinf(product).any() and np.isfinite(per_class).all():
-            raise ValueError(
-                f"sample_weight times class_weight={class_weight!r} overflows. Divide "
-                "sample_weight by a constant, and multiply C by it."
-            )
-        weight = product
-        check_class_weights(weight, class_weight)
-    if not (weight > 0).any():
-        raise ValueError(
-            "The row weights sum to zero: sample_weight times class_weight must be positive "
-            "for some row."
-        )
-    return weight
-
-
-def check_class_weights(weight: np.ndarray, class_weight: Any) -> None:
-    """Refuse weights that no objective can have, given by ``class_weight``."""
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-        raise ValueError(
-            f"class_weight={class_weight!r} gives weights that are negative or not finite, or all "
-            "zero. Every class needs a finite weight of at least 0, and one of them more."
-        )

@@ -91,8 +91,12 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
                 "arrays are those in y."
             )
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-        is_dense = data.X.layout is torch.strided
-        solver = self._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
+        solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
+        if data.group.size > 1 and not solver.is_exact:
+            raise ValueError(
+                f"solver={self.solver!r} is for one process: several fit with an exact solver, "
+                "such as 'lbfgs'."
+            )
         with threads_for(work(self, data, solver), data.X.device):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
             heard = told(X, y, sample_weight)

@@ -234,8 +234,7 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
             Cs, l1_ratios = self._checked_grid()
             routed = self._routed("fit", params, sample_weight)
             data = check_training_data(self, X, y, sample_weight, None, self.device)
-            labels = data.classes[as_numpy(data.codes)]
-            folds = folds_of(self.cv, X, labels, routed.splitter.split)
+            folds = folds_of(self.cv, X, data, routed.splitter.split)
             model = self._model(data)
             weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
             n_cells = len(weight) * len(Cs) * len(l1_ratios)

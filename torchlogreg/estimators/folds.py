@@ -11,7 +11,8 @@ from sklearn.model_selection import check_cv
 from torch import Tensor
 
 from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.validation import TrainingData, row_weights
+from torchlogreg.data.validation import TrainingData
+from torchlogreg.data.weights import row_weights
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Indices of the rows to fit, and of those to score."""
@@ -20,8 +21,8 @@ N_FOLDS = 5
 """Folds by default."""
 
 
-def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
-    """Return the folds.
+def folds_of(cv: Any, X: Any, data: TrainingData, params: Mapping[str, Any]) -> list[Fold]:
+    """Return the folds: of the rows that other processes have, too, only the part of this one.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> 
         What users give.
     X : array-like or Tensor
         Their features.
-    labels : ndarray of shape (n,)
-        Labels.
+    data : TrainingData
+        The same, validated, with labels.
     params : mapping
         What the splitter is given besides.
 
@@ -39,12 +40,34 @@ def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> 
     ValueError
         If there is no fold, or if one has no row to fit or to score, or rows that are not there.
     """
+    group, labels = data.group, data.classes[as_numpy(data.codes)]
+    if group.size == 1:
+        return _split(cv, for_splitters(X), labels, params)
+    if params:
+        raise ValueError(
+            f"The splitter is given {', '.join(params)}, which several processes cannot do. Give "
+            "cv as a list of folds: indices of all rows, in the order of the processes."
+        )
+    every, folds = np.concatenate(group.gathered(labels)), []
+    with group.together():
+        # A splitter may be random: that of the first process decides.
+        if group.rank == 0:
+            folds = _split(cv, np.arange(len(every))[:, None], every, params)
+    folds, start = group.gathered(folds)[0], sum(group.gathered(len(labels))[: group.rank])
+    return [
+        (_own_part(train, start, len(labels)), _own_part(test, start, len(labels)))
+        for train, test in folds
+    ]
+
+
+def _split(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
+    """Return the folds of rows with these labels."""
     if cv is None:
         most = int(np.unique(labels, return_counts=True)[1].max())
         cv = max(min(N_FOLDS, most), 2)
     splitter = check_cv(cv, labels, classifier=True)
     every, checked = np.arange(len(labels)), []
-    for number, fold in enumerate(splitter.split(for_splitters(X), labels, **params)):
+    for number, fold in enumerate(splitter.split(X, labels, **params)):
         try:
             train, test = (every[np.asarray(part)] if len(part) else every[:0] for part in fold)
         except (IndexError, TypeError, ValueError) as error:
@@ -61,6 +84,11 @@ def folds_of(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> 
     return checked
 
 
+def _own_part(index: np.ndarray, start: int, n_rows: int) -> np.ndarray:
+    """Return which of the rows of an index are those from a start on, counted from there."""
+    return index[(index >= start) & (index < start + n_rows)] - start
+
+
 def fold_weights(
     data: TrainingData, folds: list[Fold], class_weight: Any, *, with_all: bool
 ) -> Tensor:
@@ -72,7 +100,7 @@ def fold_weights(
     problems = []
     for number, (train, _) in enumerate(folds):
         own = raw * np.bincount(train, minlength=len(raw))
-        if not own.any():
+        if not data.group.any(bool(own.any())):
             raise ValueError(
                 f"cv: the rows that fold {number} fits have no weight. Drop rows whose "
                 "sample_weight is 0, or split otherwise."
@@ -86,9 +114,8 @@ def fold_weights(
 def problem_weights(data: TrainingData, problems: list[tuple[np.ndarray, Any]]) -> Tensor:
     """Return row weights (B, n) from the ``sample_weight`` and ``class_weight`` of each problem."""
     codes = as_numpy(data.codes)
-    labels = data.classes[codes]
     weights = [
-        row_weights(labels, codes, sample_weight, class_weight, data.classes)
+        row_weights(codes, sample_weight, class_weight, data.classes, data.group)
         for sample_weight, class_weight in problems
     ]
     return torch.from_numpy(np.stack(weights))

@@ -89,8 +89,7 @@ def solve_grid(
     ratios = []
     for l1_ratio in l1_ratios:
         model = clone(estimator).set_params(l1_ratio=float(l1_ratio))
-        is_dense = data.X.layout is torch.strided
-        solver = model._resolve(len(data.classes), *data.X.shape, is_dense=is_dense)
+        solver = model._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
         n_together = max(int(most_bytes / problem_bytes(model, data, solver)), 1)
         parts = [
             _swept(model, data, some, Cs[order], solver, n_together, advance)
@@ -143,7 +142,7 @@ def _swept(
 
 def problem_bytes(estimator: Any, data: TrainingData, solver: Solver) -> float:
     """Return about how much memory a problem needs beyond X."""
-    n_rows, n_features = data.X.shape
+    n_rows, n_features = data.mean_rows, data.shape[1]
     n_outputs = len(data.classes) if len(data.classes) > 2 else 1
     n_columns = n_features + int(estimator.fit_intercept)
     n_coef = n_outputs * n_columns

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.validation import TrainingData
-from torchlogreg.estimators.metrics import metric_of
+from torchlogreg.estimators.metrics import HeldOut, metric_of
 from torchlogreg.estimators.prediction import with_coef
-from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision, linear_predictor
 from torchlogreg.problem.row_block import select_rows
 from torchlogreg.problem.threads import threads_for
@@ -65,6 +64,12 @@ def held_out_scores(
         if weight is not None:  # a number stands for that of every row
             weight = np.broadcast_to(np.asarray(as_numpy(weight)), len(data.codes))
         scores = score_on_device(scoring, flat, data, index, weight)
+    if scores is None and data.group.size > 1:
+        raise ValueError(
+            f"scoring={scoring!r} cannot be computed over several processes for these rows: it "
+            "needs all of them in one. Use 'neg_log_loss' or 'accuracy', or another score that is "
+            "computed on the device, and folds that have rows of all classes to score."
+        )
     if scores is None:
         models = [with_coef(copy.copy(model), cell, data.container) for cell in flat]
         labels = data.classes[as_numpy(data.codes)]
@@ -85,16 +90,17 @@ def score_on_device(
     if weight is not None:
         row_weight = torch.from_numpy(weight[index].astype(np.float64))
     row_weight = row_weight.to(codes.device)
-    K = len(data.classes)
-    metric = metric_of(scoring, codes, row_weight, K)
+    held_out = HeldOut(codes, row_weight, len(data.classes), data.group)
+    metric = metric_of(scoring, held_out)
     if metric is None:
         return None
     work = float(len(codes)) * coef.numel()
     with torch.inference_mode(), threads_for(work, coef.device), full_precision(coef.device):
         X = select_rows(data.X, place).to(coef.dtype)
-        n_at_once = max(LOGIT_ENTRIES // (len(codes) * coef.shape[1]), 1)
+        n_logits = held_out.mean_rows * coef.shape[1]
+        n_at_once = max(int(LOGIT_ENTRIES / n_logits), 1)
         logits = (linear_predictor(X, some).mT for some in coef.split(n_at_once))
-        scores = [metric(eta, codes, row_weight, family_of(K), K) for eta in logits]
+        scores = [metric(eta, held_out) for eta in logits]
     return torch.cat(scores).cpu().numpy()
 
 

@@ -125,7 +125,8 @@ def _exact_arguments(
     }
     if solver.is_random:
         arguments["optimizer__seed"] = seed_of(estimator)
-    if solver.can_queue and not is_watched and rows.device.type != "cpu":
+    is_alone = rows.group.size == 1
+    if solver.can_queue and not is_watched and is_alone and rows.device.type != "cpu":
         arguments["optimizer__check_every"] = QUEUED_ITERATIONS
     return arguments
 

@@ -67,18 +67,16 @@ def work(estimator: Any, data: TrainingData, solver: Solver) -> float:
 
     For L-BFGS, also those of a D x D matrix that its preconditioner is made of, if that is more.
     """
-    (n_rows, n_features), n_classes = data.X.shape, len(data.classes)
+    n_rows, n_features, n_classes = data.mean_rows, data.shape[1], len(data.classes)
     n_outputs = family_of(n_classes).n_outputs(n_classes)
     has_kinks = solver.is_exact and solver.takes_kinks
     if has_kinks or solver.forms_hessian:
         n_coef = n_outputs * (n_features + int(estimator.fit_intercept))
         n_coef = min(n_coef, ProximalNewton.few) if has_kinks else n_coef
         return float(n_rows) * n_coef**2 + n_coef**3 / 3
-    is_dense = data.X.layout is torch.strided
-    n_entries = data.X.numel() if is_dense else data.X.values().numel()
     part = 1.0 if solver.is_exact else min(batch_size_of(estimator) / n_rows, 1.0)
-    products = 2.0 * n_entries * n_outputs * part
-    if "preconditioner" not in solver.options or not is_dense:
+    products = 2.0 * data.mean_entries * n_outputs * part
+    if "preconditioner" not in solver.options or not data.is_dense:
         return products
     return max(products, n_rows * n_features**2 / MATRIX_PRICE)
 
@@ -87,6 +85,7 @@ def all_rows(estimator: Any, data: TrainingData, **options: Any) -> ArrayRows:
     """Return all of the rows as a training set."""
     family = family_of(len(data.classes))
     weight = data.sample_weight
+    options = {"group": data.group, **options}
     return ArrayRows(data.X, data.codes, weight, family, estimator.fit_intercept, **options)
 
 
@@ -101,6 +100,7 @@ def null_coef(rows: ArrayRows, n_outputs: int) -> Tensor:
     coef = torch.zeros(len(weight), n_outputs, n_columns, dtype=rows.dtype, device=rows.device)
     if rows.fit_intercept:
         share = weight.new_zeros(len(weight), max(n_outputs, 2)).index_add_(1, rows.codes, weight)
+        (share,) = rows.rows.group.total(share)
         logs = share.clamp_min(LEAST_SHARE).log()
         coef[..., -1] = (
             logs[:, 1:] - logs[:, :1] if n_outputs == 1 else (logs - logs.mean(1, keepdim=True))

@@ -43,7 +43,8 @@ def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
     places = [place for place, standing in enumerate(standings) if not standing.is_checked]
     if places:
         objective = state.stages[-1].take(places)
-        norms = objective.optimality(objective.recheck(state.coef[places])).tolist()
+        found = objective.optimality(objective.recheck(state.coef[places]))
+        norms = objective.agreed(found).tolist()
         for place, norm in zip(places, norms, strict=True):
             gap = math.nan if state.is_stand_in else standings[place].gap
             standings[place] = replace(standings[place], optimality=norm, gap=gap)
@@ -60,7 +61,7 @@ def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] |
     rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
     if rounding > NEGLIGIBLE * goal:
         return None
-    norms = state.objective.optimality(state.point)[done].tolist()
+    norms = state.objective.agreed(state.objective.optimality(state.point)[done]).tolist()
     return norms if max(norms) <= goal else None
 
 
@@ -82,15 +83,16 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     places = Places(done)
     part = state if is_all else state.take(places)
     objective, coef = part.objective, part.point.coef
-    is_short = objective.optimality(part.point) > stopping.goal
+    is_short = objective.agreed(objective.optimality(part.point)) > stopping.goal
     if is_short.any():
         coef = torch.where(is_short[:, None, None], polished(objective, part.point), coef)
     outer = objective.outer(coef).to(state.objective.dtype)
     point, memory = objective.recheck(outer), part.memory
-    norms = objective.optimality(point)
+    norms = objective.agreed(objective.optimality(point))
     gaps = torch.full_like(norms, math.nan)
     if (norms <= algorithm.tol).any():
         gaps, memory = algorithm.gap(objective, point, memory)
+    gaps = objective.agreed(gaps)
     numbers = zip(on_host(point.value), norms.tolist(), gaps.tolist(), strict=True)
     for place, now in zip(done, numbers, strict=True):
         resolution = torch.finfo(norms.dtype).eps

@@ -103,7 +103,7 @@ def _moved(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     norm = max(standing.optimality for standing in state.standings)
     direction, memory = algorithm.direction(objective, point, state.memory, norm)
     # Rounding errors along the gauge would add up: nothing but the penalty resists them.
-    direction, first_trial = objective.fix_gauge(direction), None
+    direction, first_trial = objective.agreed(objective.fix_gauge(direction)), None
     if objective.is_attended:
         new, length = _searched(state, direction, algorithm)
     else:
@@ -176,7 +176,7 @@ def _judged(
     waits = [standing.is_done for standing in standings]
     if min(looks[-1].norms) <= algorithm.tol:
         gap, memory = algorithm.gap(state.objective, state.point, memory)
-        gaps = gap.tolist()
+        gaps = state.objective.agreed(gap).tolist()
     resolution = torch.finfo(state.point.grad.dtype).eps
     for look in looks:
         numbers = zip(look.values, look.norms, gaps if look is looks[-1] else unknown, strict=True)
@@ -201,9 +201,10 @@ def _norms(state: State[M]) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(ascent, math.inf, (-2, -1))
     was_checked = [standing.checked_norm < math.inf for standing in state.standings]
     if not any(was_checked):
-        return norms
+        return state.objective.agreed(norms)
     mask = torch.tensor(was_checked, device=norms.device)
-    return torch.where(mask, state.objective.optimality(state.point), norms)
+    norms = torch.where(mask, state.objective.optimality(state.point), norms)
+    return state.objective.agreed(norms)
 
 
 def _standing_look(state: State[M]) -> Look:

@@ -194,7 +194,8 @@ class FullBatchOptimizer(torch.optim.Optimizer):
             self.standings = self.run.standings
             self.publish()
             return
-        norms = objective.optimality(objective.recheck(param.detach())).tolist()
+        found = objective.optimality(objective.recheck(param.detach()))
+        norms = objective.agreed(found).tolist()
         known = self.standings or [Standing() for _ in norms]
         self.standings = [
             replace(standing, optimality=norm, gap=math.nan)

@@ -40,11 +40,13 @@ class Stages:
 
     def _lies_far_from_zero(self, objective: Objective) -> bool:
         """Whether a column is so far from zero that float32 leaves few digits of its deviation."""
-        block = objective.rows.blocks[0]
+        block, lies_far = objective.rows.blocks[0], False
         every = max(block.n_rows // self.n_looked_at, 1)
         index = torch.arange(0, block.n_rows, every, device=block.weight.device)
-        deviation, mean = torch.std_mean(block.design(index), dim=1)
-        return bool(((deviation > 0) & (mean.abs() > self.far * deviation)).any())
+        if len(index) > 1:
+            deviation, mean = torch.std_mean(block.design(index), dim=1)
+            lies_far = bool(((deviation > 0) & (mean.abs() > self.far * deviation)).any())
+        return objective.rows.group.any(lies_far)
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Subsample:
     def of(self, objective: Objective, generator: torch.Generator) -> Objective | None:
         """Return the objective of few of the rows; None if those are too few."""
         rows = objective.rows
-        n_sampled = rows.n_rows // self.one_in
-        if n_sampled < self.min_rows_per_column * rows.n_columns:
+        if rows.n_rows // self.one_in < self.min_rows_per_column * rows.n_columns:
             return None
+        n_sampled = rows.n_own_rows // self.one_in
         device = generator.device
         offset = torch.randint(self.one_in, (n_sampled,), generator=generator, device=device)
         index = torch.arange(n_sampled, device=device) * self.one_in + offset

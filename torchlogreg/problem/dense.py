@@ -149,7 +149,7 @@ class DenseBlock(RowBlock):
         n_features = self.X.shape[1]
         chunks = list(self.chunks(n_features, min(self.chunk_entries, PIECE_ENTRIES)))
         is_turned = self.X.T.is_contiguous()
-        buffer = self.weight.new_empty(n_features * chunks[0].stop)
+        buffer = self.weight.new_empty(n_features * (chunks[0].stop if chunks else 0))
         for rows in chunks:
             size = rows.stop - rows.start
             squared = buffer[: size * n_features].view(n_features, size).T
@@ -165,7 +165,7 @@ class DenseBlock(RowBlock):
     def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
         block, chunks = self.to(dtype), list(self.chunks(self.X.shape[1], PIECE_ENTRIES))
         buffer = None
-        if self.X.dtype != dtype:
+        if self.X.dtype != dtype and chunks:
             buffer = self.X.new_empty(chunks[0].stop, self.X.shape[1], dtype=dtype)
         for rows in chunks:
             X, weight = self.X[rows], block.weight[:, rows]

@@ -1,4 +1,4 @@
-"""Rows of a feature matrix, cut into blocks, and the one place in which blocks are added up.
+"""Rows of a feature matrix, cut into blocks, and the one place in which all are added up.
 
 Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
@@ -14,18 +14,39 @@ import torch
 from torch import Tensor
 
 from torchlogreg.problem.centring import Centre
+from torchlogreg.problem.group import ALONE, Group
 from torchlogreg.problem.row_block import RowBlock
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a training set, or of a part of it, block by block."""
+    """All rows of a training set, or of a part of it, block by block.
+
+    Other processes may have more of them. Sums and numbers of rows are then those of all.
+    """
 
     blocks: tuple[RowBlock, ...]
-    """The blocks, in the order of the rows."""
+    """The blocks of this process, in the order of the rows."""
 
     centre: Centre | None = None
     """What is taken from every row: the coefficients are then those of centred columns."""
+
+    group: Group = ALONE
+    """The processes that have rows."""
+
+    elsewhere: tuple[int, int] = (0, 0)
+    """Numbers of rows, and of stored entries, that the other processes have."""
+
+    @classmethod
+    def shared(cls, blocks: Sequence[RowBlock], centre: Centre | None, group: Group) -> Rows:
+        """Return the rows of all processes: each gives its own blocks."""
+        rows = cls(tuple(blocks), centre, group)
+        if group.size == 1:
+            return rows
+        own = rows.n_rows, rows.n_entries
+        totals = map(sum, zip(*group.gathered(own), strict=True))
+        n_rows, n_entries = (total - here for total, here in zip(totals, own, strict=True))
+        return replace(rows, elsewhere=(n_rows, n_entries))
 
     def __iter__(self) -> Iterator[RowBlock]:
         """Return an iterator over the blocks."""
@@ -38,6 +59,11 @@ class Rows:
     @property
     def n_rows(self) -> int:
         """Number n of rows of all blocks."""
+        return self.n_own_rows + self.elsewhere[0]
+
+    @property
+    def n_own_rows(self) -> int:
+        """Number of rows that this process has."""
         return sum(block.n_rows for block in self.blocks)
 
     @property
@@ -48,7 +74,7 @@ class Rows:
     @property
     def n_entries(self) -> int:
         """Number of stored entries of X."""
-        return sum(block.n_entries for block in self.blocks)
+        return sum(block.n_entries for block in self.blocks) + self.elsewhere[1]
 
     @property
     def is_dense(self) -> bool:
@@ -57,7 +83,7 @@ class Rows:
 
     @property
     def weight(self) -> Tensor:
-        """Row weights (1 or B, n)."""
+        """Row weights (1 or B, n) of this process."""
         return joined([block.weight for block in self.blocks])
 
     @cached_property
@@ -68,7 +94,7 @@ class Rows:
     def sum(
         self, part: Callable[..., tuple[Tensor, ...]], *per_block: Sequence[Any]
     ) -> tuple[Tensor, ...]:
-        """Add up what the blocks contribute: the only reduction over rows.
+        """Add up what the blocks of all processes contribute: the only reduction over rows.
 
         Parameters
         ----------
@@ -84,20 +110,21 @@ class Rows:
             In the shapes in which ``part`` returns them.
         """
         if len(self.blocks) == 1:
-            return part(self.blocks[0], *[entries[0] for entries in per_block])
-        first, *others = zip(self.blocks, *per_block, strict=True)
-        sums = part(*first)
-        for values in others:
-            for total, term in zip(sums, part(*values), strict=True):
-                total += term
-        return sums
+            sums = part(self.blocks[0], *[entries[0] for entries in per_block])
+        else:
+            first, *others = zip(self.blocks, *per_block, strict=True)
+            sums = part(*first)
+            for values in others:
+                for total, term in zip(sums, part(*values), strict=True):
+                    total += term
+        return self.group.total(*sums)
 
     def take(self, problems: Sequence[int]) -> Rows:
         """Return the same rows for some of the problems."""
         return replace(self, blocks=tuple(block.take(problems) for block in self.blocks))
 
     def locate(self, index: Tensor) -> list[Tensor]:
-        """Split a rising index of all rows into one for each block."""
+        """Split a rising index of the rows of this process into one for each block."""
         places, start = [], 0
         for block in self.blocks:
             inside = (index >= start) & (index < start + block.n_rows)
@@ -106,9 +133,10 @@ class Rows:
         return places
 
     def take_rows(self, index: Tensor) -> Rows:
-        """Copy the rows of a rising index."""
+        """Copy the rows of a rising index of those of this process."""
         pairs = zip(self.blocks, self.locate(index), strict=True)
-        return replace(self, blocks=tuple(block.take_rows(place) for block, place in pairs))
+        blocks = [block.take_rows(place) for block, place in pairs]
+        return self.shared(blocks, self.centre, self.group)
 
     def reweight(self, factor: Tensor) -> Rows:
         """Return the same rows, with the weights of each problem times a factor (1 or B,)."""

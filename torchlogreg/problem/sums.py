@@ -82,10 +82,17 @@ class RowSums:
         (gradient,) = self.rows.sum(lambda block, part: (block.adjoint(part),), residual)
         return self.penalty.add_gradient_(gradient, coef)
 
+    def agreed(self, tensor: Tensor) -> Tensor:
+        """Return the same numbers in all processes, for what is decided by them."""
+        return self.rows.group.agreed(tensor)
+
     def numbers(self, numbers: Tensor | Sequence[Tensor]) -> tuple[Numbers, ...]:
         """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
         if not self.is_attended:
             return tuple(numbers)
+        if self.rows.group.size > 1:
+            whole = numbers if isinstance(numbers, Tensor) else torch.stack([*numbers])
+            numbers = self.agreed(whole)
         if isinstance(numbers, Tensor):
             return tuple(map(tuple, numbers.tolist()))
         if numbers[0].device.type == "cpu":
