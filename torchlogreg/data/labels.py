@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,9 @@ def encode_labels(
         given ``classes``.
     """
     with group.together():
-        labels, codes = _unique(y) if classes is None else (_sorted_classes(classes), None)
+        labels, codes = distinct(y) if classes is None else (_sorted_classes(classes), None)
     if group.size > 1 and codes is not None:
-        labels, codes = _among_all(labels, codes, group)
+        labels, codes = among_all(labels, codes, group)
     if len(labels) < 2:
         raise ValueError(
             f"y has one class only, {labels.tolist()!r}: a classifier needs rows of at least two."
@@ -35,23 +35,37 @@ def encode_labels(
     return _codes_of(y, labels) if codes is None else codes, labels
 
 
-def _among_all(
-    labels: np.ndarray, codes: np.ndarray, group: Group
-) -> tuple[np.ndarray, np.ndarray]:
+def among_all(labels: np.ndarray, codes: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of all processes, and the code of each row among these."""
-    given = [some for some in group.gathered(labels) if len(some)]
-    known = {label for some in given for label in some.tolist()}
+    every = joined_labels(group.gathered(labels))
+    return every, places_among(labels, every)[codes]
+
+
+def joined_labels(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the labels of several parts of the data, sorted.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be sorted.
+    """
+    given = [part for part in parts if len(part)]
+    known = {label for part in given for label in part.tolist()}
     try:
         every = sorted(known)
     except TypeError as error:
         raise _unsortable(known, error) from error
-    places = {label: place for place, label in enumerate(every)}
-    place = np.array([places[label] for label in labels.tolist()], dtype=np.intp)
-    dtype = np.result_type(*(some.dtype for some in given)) if given else labels.dtype
-    return np.array(every, dtype=dtype), place[codes]
+    dtypes = [part.dtype for part in given]
+    return np.array(every, dtype=np.result_type(*dtypes) if dtypes else np.float64)
 
 
-def _unique(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def places_among(labels: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """Return the place of some labels among all."""
+    places = {label: place for place, label in enumerate(every.tolist())}
+    return np.array([places[label] for label in labels.tolist()], dtype=np.intp)
+
+
+def distinct(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels that there are, sorted, and the code of each row."""
     if not len(y):
         return y, np.empty(0, dtype=np.intp)

@@ -11,6 +11,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from torchlogreg.data.training_data import Features, n_entries_of
 from torchlogreg.problem.group import ALONE, Group
 
 
@@ -37,8 +38,8 @@ def has_no_rows(X: Any) -> bool:
 
 
 def joined_features(
-    estimator: BaseEstimator, X: Tensor | None, group: Group
-) -> tuple[Tensor, tuple[int, int]]:
+    estimator: BaseEstimator, X: Features | None, group: Group
+) -> tuple[Features, tuple[int, int]]:
     """Compare what the processes have; give one without rows an empty matrix.
 
     Returns the features, and the numbers of rows and entries that the others have.
@@ -50,14 +51,13 @@ def joined_features(
     """
     facts = None
     if X is not None:
-        is_dense = X.layout is torch.strided
         facts = {
             "number of features": X.shape[1],
             "names of the features": _names(estimator),
             "dtype of X": X.dtype,
             "layout of X": X.layout,
         }
-        size = (len(X), X.numel() if is_dense else X.values().numel())
+        size = (len(X), n_entries_of(X))
     else:
         size = (0, 0)
     every = group.gathered((facts, _parameters(estimator), size))

@@ -16,15 +16,17 @@ from torch.utils.data import Dataset
 
 from torchlogreg.data.fingerprint import Fingerprint
 from torchlogreg.data.sharing import stacked
+from torchlogreg.data.training_data import Features
 from torchlogreg.problem.centring import MANY, Centre, centre_of, double
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import Family
 from torchlogreg.problem.group import ALONE, Group
 from torchlogreg.problem.penalties import Penalty, make_penalty
 from torchlogreg.problem.products import CHUNK_ENTRIES
-from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.row_block import RowBlock, select_rows
 from torchlogreg.problem.rows import Rows
 from torchlogreg.problem.sparse import SparseBlock
+from torchlogreg.problem.stored import StoredBlock, StoredMatrix
 
 Batch = tuple[Any, Tensor]
 """Rows and their class codes."""
@@ -105,7 +107,7 @@ class ArrayRows(TrainingSet):
 
     Parameters
     ----------
-    X : Tensor of shape (n, d)
+    X : Tensor or StoredMatrix of shape (n, d)
         Features, dense or CSR. What is computed from bfloat16 or float16 is float32.
     codes : Tensor of shape (n,)
         Class codes 0..K-1.
@@ -134,7 +136,7 @@ class ArrayRows(TrainingSet):
 
     def __init__(
         self,
-        X: Tensor,
+        X: Features,
         codes: Tensor,
         sample_weight: Tensor,
         family: Family,
@@ -167,7 +169,8 @@ class ArrayRows(TrainingSet):
         self.n_rows, self.n_features = X.shape
         is_dense = X.layout is torch.strided
         size = block_size if block_size is not None and is_dense else max(self.n_rows, 1)
-        kind = DenseBlock if is_dense else SparseBlock
+        kind: type[RowBlock] = DenseBlock if is_dense else SparseBlock
+        kind = StoredBlock if isinstance(X, StoredMatrix) else kind
         blocks = [
             kind(*part, fit_intercept, chunk_entries=chunk_entries)
             for part in self._split(X, targets, weight, size)
@@ -175,21 +178,44 @@ class ArrayRows(TrainingSet):
         self.rows = Rows(tuple(blocks))
         centre = self._centre() if is_centred and fit_intercept else None
         prepared = [self._prepared(block, centre, small_entries) for block in blocks]
-        self.rows = Rows.shared(prepared, centre, group)
+        sketch = None
+        if isinstance(X, StoredMatrix):
+            some = self._sample_of(X, chunk_entries)
+            sketch = Rows.shared([self._prepared(some, centre, small_entries)], centre, group)
+        self.rows = replace(Rows.shared(prepared, centre, group), sketch=sketch)
 
     def _centre(self) -> Centre | None:
         """Return where the columns lie: by some rows of every process."""
-        if self.group.size == 1:
-            return centre_of(self.sample(MANY).X)
-        some = self.sample(MANY).X.cpu() if self.n_rows else None
-        parts = [part for part in self.group.gathered(some) if part is not None]
-        return centre_of(stacked(parts).to(self.device))
+        some = None
+        if isinstance(self.X, StoredMatrix):
+            drawn = self.X.sample.X
+            some = select_rows(drawn, slice(None, None, max(len(drawn) // MANY, 1)))
+        elif self.n_rows:
+            some = self.sample(MANY).X
+        if self.group.size > 1:
+            known = self.group.gathered(None if some is None else some.cpu())
+            some = stacked([part for part in known if part is not None]).to(self.device)
+        assert some is not None
+        return centre_of(some) if len(some) else None
+
+    def _sample_of(self, X: StoredMatrix, chunk_entries: int) -> RowBlock:
+        """Return the rows of the sample, with weights that stand for all and sum to one."""
+        sample = X.sample
+        weight = self.rows.weight[:, sample.index] * sample.factor
+        (total,) = self.group.total(weight.sum(-1, keepdim=True))
+        targets = torch.cat([block.targets for block in self.rows])[sample.index]
+        kind = DenseBlock if X.layout is torch.strided else SparseBlock
+        weight = weight / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return kind(sample.X, targets, weight, self.fit_intercept, chunk_entries=chunk_entries)
 
     @staticmethod
     def _split(
-        X: Tensor, targets: Tensor, weight: Tensor, size: int
-    ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        X: Features, targets: Tensor, weight: Tensor, size: int
+    ) -> Iterable[tuple[Any, Tensor, Tensor]]:
         """Return the rows, some at a time."""
+        if isinstance(X, StoredMatrix):
+            weights = weight.split(X.sizes, -1)
+            return zip(X.parts, targets.split(X.sizes), weights, strict=True)
         if size >= len(targets):
             return [(X, targets, weight)]
         return zip(X.split(size), targets.split(size), weight.split(size, -1), strict=True)
@@ -239,7 +265,8 @@ class ArrayRows(TrainingSet):
     def fingerprint(self) -> str:
         """Return a digest of features, labels and weights."""
         index = "all rows" if self.index is None else self.index
-        return str(Fingerprint().add(self.X, self.codes, self.sample_weight, index))
+        X = self.X.fingerprint() if isinstance(self.X, StoredMatrix) else self.X
+        return str(Fingerprint().add(X, self.codes, self.sample_weight, index))
 
 
 class ShuffledBatches:

@@ -8,7 +8,6 @@ copied unless its dtype or device has to change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,59 +32,15 @@ from torchlogreg.data.containers import (
 )
 from torchlogreg.data.labels import encode_labels
 from torchlogreg.data.sharing import has_no_rows, joined_features, opened
+from torchlogreg.data.sources import BlockSource, agreed_source
+from torchlogreg.data.stored import check_blocks
+from torchlogreg.data.training_data import TrainingData, check_device
 from torchlogreg.data.weights import row_weights
-from torchlogreg.problem.group import ALONE, Group
+from torchlogreg.problem.group import Group
 from torchlogreg.problem.threads import threads_for
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 """What dense tensors may keep: they are read as float32."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """A validated training set. Shapes: see :mod:`torchlogreg.problem.objective`."""
-
-    X: Tensor
-    """Features (n, d), dense or CSR: float32 or float64, bfloat16 or float16 if dense."""
-
-    codes: Tensor
-    """Class codes (n,)."""
-
-    sample_weight: Tensor
-    """Row weights (n,), class weights included: float64, on the CPU."""
-
-    classes: np.ndarray
-    """Labels (K,), sorted."""
-
-    container: Container
-    """What the features came in, and the model goes out in."""
-
-    group: Group = ALONE
-    """The processes that have rows: the tensors are those of this one."""
-
-    elsewhere: tuple[int, int] = (0, 0)
-    """Numbers of rows, and of stored entries, that the others have."""
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether X is dense."""
-        return self.X.layout is torch.strided
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of rows, those of all processes, and of features."""
-        return self.X.shape[0] + self.elsewhere[0], self.X.shape[1]
-
-    @property
-    def mean_rows(self) -> float:
-        """Number of rows of a process, on average."""
-        return self.shape[0] / self.group.size
-
-    @property
-    def mean_entries(self) -> float:
-        """Number of stored entries of a process, on average."""
-        own = self.X.numel() if self.is_dense else self.X.values().numel()
-        return (own + self.elsewhere[1]) / self.group.size
 
 
 def check_training_data(
@@ -111,6 +66,9 @@ def check_training_data(
         weights negative or all zero, or the device not to be had.
     """
     X, group = opened(X)
+    X = agreed_source(X, group)
+    if isinstance(X, BlockSource):
+        return check_blocks(estimator, X, y, sample_weight, class_weight, device, group)
     with group.together():
         X, y, container = _checked(estimator, X, y, group, reset=reset)
         target_device = check_device(device, X)
@@ -213,21 +171,3 @@ def _is_finite(values: Tensor) -> bool:
     """Whether there is neither NaN nor infinity."""
     with threads_for(values.numel(), values.device):
         return bool(values.isfinite().all())
-
-
-def check_device(device: str | torch.device | None, X: Any) -> torch.device:
-    """Turn the parameter ``device`` into a device that can hold X."""
-    if device is None:
-        return X.device if isinstance(X, Tensor) else torch.device("cpu")
-    try:
-        torch.ones(1, device=device).cpu()
-        target = torch.device(device)
-    except Exception as error:  # each backend has its own way to say that it is not there
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device={device!r} cannot be used here: {reason} "
-            "Use 'cpu', or None for the device of X."
-        ) from error
-    if target.type == "mps" and X.dtype in (np.float64, torch.float64):
-        raise ValueError(f"device={device!r} has no float64 and X is float64. Pass X as float32.")
-    return target

@@ -95,7 +95,8 @@ def fit_share(
                 "it: transform the rows of each process before."
             )
     model: Any = estimator
-    fitted: _Estimator = model.fit(Share(X, processes), y, sample_weight=sample_weight)
+    share = X if processes.size == 1 else Share(X, processes)
+    fitted: _Estimator = model.fit(share, y, sample_weight=sample_weight)
     return fitted
 
 
@@ -120,9 +121,11 @@ def processes_of(group: Any) -> Iterator[Processes]:
 
 
 @contextmanager
-def met(store: Any, rank: int, size: int, timeout: timedelta = TIMEOUT) -> Iterator[Processes]:
+def met(
+    store: Any, rank: int, size: int, timeout: timedelta = TIMEOUT, host: str | None = None
+) -> Iterator[Processes]:
     """Let processes meet at a store that nobody has used; leave at the end."""
-    processes, failure = Processes(store, rank, size, timeout), None
+    processes, failure = Processes(store, rank, size, timeout, host), None
     try:
         yield processes
     except BaseException as error:

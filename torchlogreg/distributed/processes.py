@@ -35,10 +35,15 @@ class Processes(Group):
         Number of this process, and of all.
     timeout : timedelta
         The longest that a process waits for the others.
+    host : str, optional
+        Address under which the others reach this process; by default what gloo takes, which is that
+        of the host's name, or of ``GLOO_SOCKET_IFNAME``.
     """
 
-    def __init__(self, store: Any, rank: int, size: int, timeout: timedelta) -> None:
-        self.rank, self.size = rank, size
+    def __init__(
+        self, store: Any, rank: int, size: int, timeout: timedelta, host: str | None = None
+    ) -> None:
+        self.rank, self.size, self._host = rank, size, host
         self.n_bytes = 0
         """Bytes that this process has put into sums."""
         self._store, self._timeout = store, timeout
@@ -133,9 +138,19 @@ class Processes(Group):
                 options._timeout = self._timeout
                 backend: Any = dist.ProcessGroupNCCL(store, self.rank, self.size, options)
             else:
-                backend = dist.ProcessGroupGloo(store, self.rank, self.size, self._timeout)
+                backend = self._gloo(store)
             self._backends[device] = backend
         return self._backends[device]
+
+    def _gloo(self, store: Any) -> Any:
+        """Return a process group for CPUs."""
+        kind: Any = dist.ProcessGroupGloo
+        if self._host is None:
+            return kind(store, self.rank, self.size, self._timeout)
+        options = kind._Options()
+        options._devices = [kind.create_device(hostname=self._host)]
+        options._timeout = self._timeout
+        return kind(store, self.rank, self.size, options)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg.data.containers import ARRAYS, Container
-from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.data.training_sets import ArrayRows, TrainingSet
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.drop_in import DropInMixin
 from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
@@ -28,12 +28,13 @@ from torchlogreg.estimators.prediction import (
 )
 from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
 from torchlogreg.estimators.solvers import Solver, resolve, takes_batches
-from torchlogreg.estimators.training_net import make_net
+from torchlogreg.estimators.training_net import make_net, minimiser_of_sketch
 from torchlogreg.estimators.training_rows import from_arrays, from_loader, max_iter_of, work
 from torchlogreg.nets import EpochHistory, LogisticNet
 from torchlogreg.nets.hooks import EpochHooks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision
+from torchlogreg.problem.stored import StoredMatrix
 from torchlogreg.problem.threads import threads_for
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -92,10 +93,11 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             )
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
-        if data.group.size > 1 and not solver.is_exact:
+        is_stored = isinstance(data.X, StoredMatrix)
+        if (is_stored or data.group.size > 1) and not solver.is_exact:
             raise ValueError(
-                f"solver={self.solver!r} is for one process: several fit with an exact solver, "
-                "such as 'lbfgs'."
+                f"solver={self.solver!r} is for one process with its rows in memory: several "
+                "processes, and blocks, need an exact solver, such as 'lbfgs'."
             )
         with threads_for(work(self, data, solver), data.X.device):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
@@ -128,6 +130,8 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             net = make_net(self, solver, rows, len(labels), valid_set, hooks)
             if self.warm_start and hasattr(self, "coef_"):
                 net.start_at(self._starting_coef(labels, rows))
+            elif isinstance(rows, ArrayRows) and rows.rows.is_stored and net.max_epochs:
+                net.start_at(minimiser_of_sketch(self, solver, net, rows))
             net.partial_fit(rows)
         self.classes_ = labels
         self._write(net, solver, container)

@@ -16,7 +16,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from tqdm.auto import tqdm
 
 from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.validation import TrainingData, check_training_data
+from torchlogreg.data.training_data import TrainingData
+from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import checks_parameters, unchanged_on_error, warn_of_shortfall
 from torchlogreg.estimators.drop_in import DropInMixin, names_replacements
 from torchlogreg.estimators.folds import fold_weights, folds_of
@@ -196,7 +197,7 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
         self.working_memory = working_memory
 
     @checks_parameters
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> Self:
         """Fit the models of all folds and penalties, score them, and choose.
 
         Parameters

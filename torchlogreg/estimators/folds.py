@@ -11,7 +11,8 @@ from sklearn.model_selection import check_cv
 from torch import Tensor
 
 from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.validation import TrainingData
+from torchlogreg.data.sources import BlockSource
+from torchlogreg.data.training_data import TrainingData
 from torchlogreg.data.weights import row_weights
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -41,8 +42,10 @@ def folds_of(cv: Any, X: Any, data: TrainingData, params: Mapping[str, Any]) -> 
         If there is no fold, or if one has no row to fit or to score, or rows that are not there.
     """
     group, labels = data.group, data.classes[as_numpy(data.codes)]
+    is_stored = isinstance(X, BlockSource)
     if group.size == 1:
-        return _split(cv, for_splitters(X), labels, params)
+        X = np.arange(len(labels))[:, None] if is_stored else for_splitters(X)
+        return split_rows(cv, X, labels, params)
     if params:
         raise ValueError(
             f"The splitter is given {', '.join(params)}, which several processes cannot do. Give "
@@ -52,7 +55,7 @@ def folds_of(cv: Any, X: Any, data: TrainingData, params: Mapping[str, Any]) -> 
     with group.together():
         # A splitter may be random: that of the first process decides.
         if group.rank == 0:
-            folds = _split(cv, np.arange(len(every))[:, None], every, params)
+            folds = split_rows(cv, np.arange(len(every))[:, None], every, params)
     folds, start = group.gathered(folds)[0], sum(group.gathered(len(labels))[: group.rank])
     return [
         (_own_part(train, start, len(labels)), _own_part(test, start, len(labels)))
@@ -60,7 +63,7 @@ def folds_of(cv: Any, X: Any, data: TrainingData, params: Mapping[str, Any]) -> 
     ]
 
 
-def _split(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
+def split_rows(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
     """Return the folds of rows with these labels."""
     if cv is None:
         most = int(np.unique(labels, return_counts=True)[1].max())

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from torchlogreg.data.validation import TrainingData
+from torchlogreg.data.training_data import TrainingData
 from torchlogreg.estimators.solvers import Solver
 from torchlogreg.estimators.training_net import make_algorithm
 from torchlogreg.estimators.training_rows import all_rows, max_iter_of, null_coef, work

@@ -11,8 +11,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from torch import Tensor
 
+from torchlogreg.data.training_data import TrainingData
 from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.data.validation import TrainingData, check_training_data
+from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import warn_of_shortfall
 from torchlogreg.estimators.grid import checked_numbers
 from torchlogreg.estimators.logistic import TorchLogisticRegression

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -21,6 +21,8 @@ from torchlogreg.data.containers import (
     container_of,
     is_known_to_torch,
 )
+from torchlogreg.data.sources import BlockSource
+from torchlogreg.data.stored import tell_features
 from torchlogreg.data.torch_data import batches_of, is_loaded
 from torchlogreg.data.validation import check_features, feature_blocks
 from torchlogreg.estimators.persistence import PersistentMixin
@@ -53,7 +55,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset, DataLoader or blocks
             Features. Those of a data set are read batch by batch, in its order; labels next to
             them are passed over.
 
@@ -75,7 +77,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset, DataLoader or blocks
             Features. Those of a data set are read batch by batch, in its order; labels next to
             them are passed over.
 
@@ -99,7 +101,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset, DataLoader or blocks
             Features. Those of a data set are read batch by batch, in its order; labels next to
             them are passed over.
 
@@ -121,7 +123,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset, DataLoader or blocks
             Features. Those of a data set are read batch by batch, in its order; labels next to
             them are passed over.
 
@@ -137,7 +139,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset or DataLoader
+        X : {array-like, sparse matrix, Tensor} of shape (n, d), Dataset, DataLoader or blocks
             Features; or pairs of features and label, which are read once.
         y : array-like or Tensor of shape (n,)
             True labels. None with a data set.
@@ -154,7 +156,7 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
         ValueError
             If the labels of arrays are missing, or given besides a data set.
         """
-        if is_loaded(X):
+        if is_loaded(X) or isinstance(X, BlockSource):
             return self._score_of_batches(X, y, sample_weight)
         if y is None:
             raise ValueError("y=None: the accuracy needs the labels of the rows of X.")
@@ -191,6 +193,9 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
     ) -> tuple[Container, Tensor]:
         """Return the container of the results, and these: one tensor, found block by block."""
         check_is_fitted(self, "coef_")
+        if isinstance(X, BlockSource):
+            tell_features(self, X, is_new=False)
+            return ARRAYS, torch.cat([self._of_checked(block, output) for block in X.features()])
         if is_loaded(X):
             batches = (self._of_block(X_batch, output) for X_batch, _ in batches_of(X))
             return ARRAYS, torch.cat([result.cpu() for result in batches])
@@ -206,17 +211,35 @@ class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin)
                     "features and label. Pass arrays."
                 )
         check_is_fitted(self, "coef_")
-        n_rows, n_right = 0, 0.0
-        for X_batch, labels in batches_of(X, with_labels=True):
-            codes = self._of_block(X_batch, lambda family, eta: family.classify(eta))
+        total, right = 0.0, 0.0
+        for codes, labels, weight in self._classified(X):
             found = self.classes_[as_numpy(codes)]
-            n_rows += len(found)
-            n_right += accuracy_score(labels, found, normalize=False)
-        return float(n_right / n_rows)
+            total += len(found) if weight is None else weight.sum()
+            right += accuracy_score(labels, found, normalize=False, sample_weight=weight)
+        return float(right / total)
+
+    def _classified(self, X: Any) -> Iterator[tuple[Tensor, np.ndarray, np.ndarray | None]]:
+        """Yield predicted codes, labels and weights of the rows of a data set, or of blocks."""
+
+        def output(family: Family, eta: Tensor) -> Tensor:
+            return family.classify(eta)
+
+        if isinstance(X, BlockSource):
+            tell_features(self, X, is_new=False)
+            for block, (labels, weight) in X.blocks():
+                if labels is None:
+                    raise ValueError(f"X={X!r} has no labels: the accuracy needs them.")
+                yield self._of_checked(block, output), labels, weight
+            return
+        for X_batch, labels in batches_of(X, with_labels=True):
+            yield self._of_block(X_batch, output), labels, None
 
     def _of_block(self, X: Any, output: Callable[[Family, Tensor], Tensor]) -> Tensor:
         """Return the outputs for arrays."""
-        X = check_features(self, X)
+        return self._of_checked(check_features(self, X), output)
+
+    def _of_checked(self, X: Any, output: Callable[[Family, Tensor], Tensor]) -> Tensor:
+        """Return the outputs for features that are fit."""
         weights, intercept = self._parameters(X.device if isinstance(X, Tensor) else None)
         family, device = family_of(len(self.classes_)), weights.device
         outputs = []

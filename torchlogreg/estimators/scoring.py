@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.validation import TrainingData
+from torchlogreg.data.sharing import opened
+from torchlogreg.data.sources import BlockSource
+from torchlogreg.data.training_data import Features, TrainingData
 from torchlogreg.estimators.metrics import HeldOut, metric_of
 from torchlogreg.estimators.prediction import with_coef
 from torchlogreg.problem.products import full_precision, linear_predictor
 from torchlogreg.problem.row_block import select_rows
+from torchlogreg.problem.stored import StoredMatrix
 from torchlogreg.problem.threads import threads_for
 
 LOGIT_ENTRIES = 2**22
@@ -59,16 +62,20 @@ def held_out_scores(
         The higher, the better.
     """
     flat, scores = coef.flatten(0, -3), None
+    has_blocks = isinstance(opened(X)[0], BlockSource)
+    if has_blocks:  # which bring their weights
+        params = {**params, "sample_weight": data.sample_weight}
     if params.keys() <= {"sample_weight"}:
         weight = params.get("sample_weight")
         if weight is not None:  # a number stands for that of every row
             weight = np.broadcast_to(np.asarray(as_numpy(weight)), len(data.codes))
         scores = score_on_device(scoring, flat, data, index, weight)
-    if scores is None and data.group.size > 1:
+    if scores is None and (data.group.size > 1 or has_blocks):
         raise ValueError(
-            f"scoring={scoring!r} cannot be computed over several processes for these rows: it "
-            "needs all of them in one. Use 'neg_log_loss' or 'accuracy', or another score that is "
-            "computed on the device, and folds that have rows of all classes to score."
+            f"scoring={scoring!r} cannot be computed over several processes, nor over blocks, for "
+            "these rows: it needs all of them at once. Use 'neg_log_loss' or 'accuracy', or "
+            "another score that is computed on the device, and folds that have rows of all classes "
+            "to score."
         )
     if scores is None:
         models = [with_coef(copy.copy(model), cell, data.container) for cell in flat]
@@ -96,12 +103,34 @@ def score_on_device(
         return None
     work = float(len(codes)) * coef.numel()
     with torch.inference_mode(), threads_for(work, coef.device), full_precision(coef.device):
-        X = select_rows(data.X, place).to(coef.dtype)
         n_logits = held_out.mean_rows * coef.shape[1]
         n_at_once = max(int(LOGIT_ENTRIES / n_logits), 1)
-        logits = (linear_predictor(X, some).mT for some in coef.split(n_at_once))
+        logits = _logits(data.X, place, coef, n_at_once)
         scores = [metric(eta, held_out) for eta in logits]
     return torch.cat(scores).cpu().numpy()
+
+
+def _logits(X: Features, index: Tensor, coef: Tensor, n_at_once: int) -> Iterator[Tensor]:
+    """Yield logits (m, n, R) of some models at a time, for the rows of an index.
+
+    Rows that are not in memory are read once, for all models.
+    """
+    if isinstance(X, StoredMatrix):
+        order, parts, start = index.argsort(), [], 0
+        rising = index[order]
+        for part in X.parts:
+            stop = start + part.shape[0]
+            some = rising[(rising >= start) & (rising < stop)] - start
+            if len(some):
+                rows = select_rows(part.matrix.load(part.number).X, some).to(coef.dtype)
+                parts.append(linear_predictor(rows, coef))
+            start = stop
+        eta = torch.cat(parts, dim=-1) if parts else coef.new_empty(*coef.shape[:-1], 0)
+        yield from eta[..., order.argsort()].mT.split(n_at_once)
+        return
+    rows = select_rows(X, index).to(coef.dtype)
+    for some in coef.split(n_at_once):
+        yield linear_predictor(rows, some).mT
 
 
 def score_by_scikit_learn(

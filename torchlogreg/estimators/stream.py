@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg.data.containers import as_numpy
+from torchlogreg.data.sharing import Share
+from torchlogreg.data.sources import BlockSource
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import (
     Decorator,
@@ -112,6 +115,7 @@ class StreamEstimator(LogisticEstimator):
         )
         solver = self._resolve(len(self.classes_), *data.X.shape)
         if not is_first:
+            assert isinstance(data.X, Tensor)
             data = replace(data, X=data.X.to(self._coef(data.X.device).dtype))
         with threads_for(work(self, data, solver), data.X.device):
             rows = all_rows(self, data)
@@ -137,7 +141,7 @@ class StreamEstimator(LogisticEstimator):
 
     def _check_partial(self, X: Any) -> None:
         """Refuse what needs all rows at once."""
-        if isinstance(X, (Dataset, DataLoader)):
+        if isinstance(X, (Dataset, DataLoader, BlockSource, Share)):
             raise ValueError(
                 f"X={X!r}: partial_fit takes arrays and tensors. Loop over the batches of a "
                 "loader, or use fit."

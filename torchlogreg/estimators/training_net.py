@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from torchlogreg.data.training_sets import TrainingSet
+from torchlogreg.data.training_sets import ArrayRows, TrainingSet
 from torchlogreg.estimators.solvers import QUEUED_ITERATIONS, Solver
 from torchlogreg.estimators.training_rows import batch_size_of, max_iter_of, seed_of
 from torchlogreg.nets import FullBatchNet, LogisticNet, MiniBatchNet
 from torchlogreg.nets.callbacks import check_callbacks
 from torchlogreg.nets.hooks import EpochHooks
-from torchlogreg.optim import FullBatchOptimizer
+from torchlogreg.optim import FullBatchOptimizer, minimise
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.problem.modules import module_class
 from torchlogreg.problem.penalties import Penalty
+
+SKETCH_ITERATIONS = 100
+"""Most iterations on some of the rows, to begin with."""
 
 
 def make_net(
@@ -89,6 +94,22 @@ def make_algorithm(estimator: Any, solver: Solver) -> Algorithm[Any]:
     return algorithm
 
 
+def minimiser_of_sketch(
+    estimator: Any, solver: Solver, net: LogisticNet, rows: ArrayRows
+) -> Tensor:
+    """Coefficients (R, D) that are right for some of the rows: where to begin with all of them."""
+    sketch = rows.rows.sketch
+    assert sketch is not None
+    with torch.inference_mode():
+        start = torch.zeros_like(net.module_.coef)
+        objective = net.criterion_.objective(sketch)
+        found = minimise(
+            objective, start, make_algorithm(estimator, solver), SKETCH_ITERATIONS, is_checked=False
+        )
+    coef: Tensor = found.coef.clone()[0]
+    return coef
+
+
 def net_to_go_on(estimator: Any, solver: Solver) -> LogisticNet | None:
     """Return the net of an estimator if its optimizer can go on, with what the user has changed.
 
@@ -125,6 +146,11 @@ def _exact_arguments(
     }
     if solver.is_random:
         arguments["optimizer__seed"] = seed_of(estimator)
+    preconditioner = solver.options.get("preconditioner")
+    if preconditioner is not None and isinstance(rows, ArrayRows) and rows.rows.is_stored:
+        # At the minimiser of the sketch, coefficients have settled, and its Hessian is at hand.
+        at_once = replace(preconditioner, earliest=(0,) * len(preconditioner.earliest))
+        arguments["optimizer__preconditioner"] = at_once
     is_alone = rows.group.size == 1
     if solver.can_queue and not is_watched and is_alone and rows.device.type != "cpu":
         arguments["optimizer__check_every"] = QUEUED_ITERATIONS

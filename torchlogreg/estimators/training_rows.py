@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from torchlogreg.data.loaders import LoaderRows
+from torchlogreg.data.training_data import TrainingData, check_device
 from torchlogreg.data.training_sets import ArrayRows
-from torchlogreg.data.validation import TrainingData, check_device
 from torchlogreg.estimators.solvers import BATCH_SIZE, Solver, takes_batches
 from torchlogreg.optim import ProximalNewton
 from torchlogreg.problem.families import family_of
@@ -52,6 +52,7 @@ def from_arrays(
                 f"early_stopping=True: the rows that {name} have no weight. Drop rows whose "
                 "sample_weight is 0, or set early_stopping=False."
             )
+    assert isinstance(data.X, Tensor)
     X, codes = select_rows(data.X, index), data.codes[index]
     valid_set = all_rows(estimator, replace(data, X=X, codes=codes, sample_weight=weight[valid]))
     data = replace(data, sample_weight=weight.clone().index_fill_(0, valid, 0))

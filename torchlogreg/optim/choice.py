@@ -52,6 +52,9 @@ class SampledCurvature:
     rows_per_column: int = 8
     """Rows in the smallest sample for every column of a D x D matrix."""
 
+    least_per_column: int = 2
+    """Fewest rows of a sketch for every column, where the rows themselves are not in memory."""
+
     min_rows: int = 2000
     """Fewest rows in a sample, where there are as many."""
 
@@ -82,7 +85,7 @@ class SampledCurvature:
     def cost(self, objective: Objective, point: Point, quality: int) -> float:
         """Return how many iterations take as long as to build that quality.
 
-        Infinity if its matrices are too large, and for all of them if there are fewer rows than
+        Infinity if its matrices are too large, if a sketch has too few rows for them, and for all of them if there are fewer rows than
         columns, and more than ``min_columns`` of these: the steps of plain L-BFGS stay in the
         space that the rows span, where the minimiser is, and those of a preconditioner do not
         (300 x 5,000 with columns of scales 10^-3 to 10^3: 20 iterations without, more than 1,000
@@ -94,6 +97,9 @@ class SampledCurvature:
             return math.inf
         if quality == 0:
             return 0.0
+        sketch = objective.rows.sketch
+        if sketch is not None and sketch.n_rows < self.least_per_column * D:
+            return math.inf
         if self._is_dense(point, quality):
             P = R * D
             work = objective.rows.n_rows * P**2 * self.gram_factor + P**3 / 3
@@ -126,6 +132,9 @@ class SampledCurvature:
             With the penalty. Of the last problem alone, if it is shared.
         """
         n_rows = self.n_rows(objective, point, quality)
+        if objective.is_stored:
+            objective = objective.sketch
+            point = objective.at(point.coef)
         if self.is_shared:
             last = [len(point.coef) - 1]
             objective, point = objective.take(last), point.take(last)
@@ -144,7 +153,12 @@ class SampledCurvature:
         return form.sampled(objective, point, generator, n)
 
     def n_rows(self, objective: Objective, point: Point, quality: int) -> int:
-        """Rows of the sample: as many as blocks could have for an iteration, if that is more."""
+        """Rows of the sample: as many as blocks could have for an iteration, if that is more.
+
+        All of the sketch, where the rows are not in memory.
+        """
+        if objective.rows.sketch is not None:
+            return objective.rows.sketch.n_rows
         B, R, D = point.coef.shape
         n_least = max(self.rows_per_column * D, self.min_rows) << max(quality - 2, 0)
         budget = self._iteration(objective, B * R) / (self._n_built(B) * R)

@@ -28,6 +28,9 @@ from torchlogreg.problem.line import Line
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Numbers, Point, compute, on_host
 
+LOOSE = 0.9
+"""Constant of curvature of line searches that had better end with the first trial."""
+
 
 def begin(
     stages: list[Objective],
@@ -130,12 +133,14 @@ def _searched(state: State[M], direction: Tensor, algorithm: Algorithm[M]) -> tu
     """
     objective, point, n_problems = state.objective, state.point, len(direction)
     going = Places([b for b, standing in enumerate(state.standings) if not standing.is_done])
+    # Where X is not in memory, another trial than the first makes for another read.
+    c2 = max(algorithm.c2, LOOSE) if objective.is_stored else algorithm.c2
     if len(going) == n_problems:
         line = _downhill(objective, point, direction)
-        trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
+        trial = wolfe_search(line, algorithm.lr, c2=c2)
         return line.point(trial), trial.step
     line = _downhill(objective.take(going), point.take(going), going.pick(direction))
-    trial = wolfe_search(line, algorithm.lr, c2=algorithm.c2)
+    trial = wolfe_search(line, algorithm.lr, c2=c2)
     steps = dict(zip(going, trial.step, strict=True))
     length = tuple([steps.get(b, 0.0) for b in range(n_problems)])
     return point.put(going, line.point(trial)), length

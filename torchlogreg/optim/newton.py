@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from torchlogreg.curvature import Dense
 from torchlogreg.curvature.base import solved
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
+from torchlogreg.problem.memory import memory_of
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 
 SMALL_BYTES = 1e7
 """Memory that is always there: whether it is need not be asked."""
-
-
-def memory_of(device: torch.device) -> float:
-    """Return the memory of a device in bytes: all of it on a CPU, what is free on a GPU.
-
-    Infinity where the system does not tell.
-    """
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")
 
 
 @dataclass(frozen=True, eq=False)

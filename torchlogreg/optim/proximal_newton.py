@@ -284,6 +284,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         largest = int((self.most_entries / R) ** 0.5)
         n_columns = min(max(map(len, of_outputs)), largest)
         size = max(self.rows_per_column * n_columns, self.min_rows)
+        if objective.is_stored:
+            objective = objective.sketch
+            point = objective.at(point.coef)
         n_all = objective.rows.n_rows
         blocks = WorkingBlocks.sampled(
             objective,

@@ -32,6 +32,8 @@ class Stages:
     def of(self, objective: Objective, n_outputs: int) -> list[Objective]:
         """Return stand-ins that are ever more precise and dear; the last is the objective."""
         rows = objective.rows
+        if rows.is_stored:  # every stage reads them once more
+            return [objective]
         is_large = rows.is_dense and rows.n_entries * n_outputs >= self.large_work
         if objective.dtype != torch.float64 or not is_large or self._lies_far_from_zero(objective):
             return [objective]
@@ -68,7 +70,7 @@ class Subsample:
     def of(self, objective: Objective, generator: torch.Generator) -> Objective | None:
         """Return the objective of few of the rows; None if those are too few."""
         rows = objective.rows
-        if rows.n_rows // self.one_in < self.min_rows_per_column * rows.n_columns:
+        if rows.is_stored or rows.n_rows // self.one_in < self.min_rows_per_column * rows.n_columns:
             return None
         n_sampled = rows.n_own_rows // self.one_in
         device = generator.device

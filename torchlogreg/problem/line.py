@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchlogreg.problem.batched import Places
 from torchlogreg.problem.points import Numbers, Point, Trial, compute
+from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.sums import RowSums
 
 
@@ -19,10 +20,13 @@ class Line:
 
     The linear predictor is linear in the step, so that a trial costs a pass over eta, not
     over X: a line search is nearly free.
+
+    Of rows that are not in memory, X is read with the first trial, whose gradient is computed at
+    the same time: if it is accepted, an iteration reads X once.
     """
 
     def __init__(
-        self, objective: RowSums, point: Point, direction: Tensor, eta: Sequence[Tensor]
+        self, objective: RowSums, point: Point, direction: Tensor, eta: Sequence[Tensor] | None
     ) -> None:
         self.objective = objective
         self.origin = point
@@ -33,6 +37,8 @@ class Line:
         self.slope, *penalty = objective.numbers((gradients * direction).sum((-2, -1)))
         """Derivative at step 0 of each problem."""
         self._penalty = (point.penalty, *penalty)
+        self._first: tuple[list[Tensor], Tensor] | None = None
+        """Residual of the first trial, and the gradient of the mean loss there, if it is known."""
         self._add_kink()
 
     @property
@@ -44,14 +50,17 @@ class Line:
         """Return the lines of some of the problems."""
         places = Places.of(problems)
         origin = self.origin.evolved(residual=[]).take(places)  # which no trial asks for
-        eta = [places.pick(eta) for eta in self._eta]
+        eta = None if self._eta is None else [places.pick(eta) for eta in self._eta]
         return type(self)(self.objective.take(places), origin, places.pick(self.direction), eta)
 
     def at(self, step: Numbers) -> Trial:
         """Evaluate value and slope at the step lengths ``step`` (B,)."""
-        starts = zip(self.origin.eta, self._eta, strict=True)
-        eta = [self._move(start, along, step) for start, along in starts]
-        residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
+        if self._eta is None:
+            eta, residual, loss, data_slope = self._read(step)
+        else:
+            starts = zip(self.origin.eta, self._eta, strict=True)
+            eta = [self._move(start, along, step) for start, along in starts]
+            residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
         loss, slope = self.objective.numbers((loss, data_slope))
         penalty = compute(_parabola, step, *self._penalty)
         slope = compute(_with_penalty, slope, step, *self._penalty[1:])
@@ -60,10 +69,32 @@ class Line:
         return Trial(step, value, penalty, slope, eta, residual)
 
     def point(self, trial: Trial) -> Point:
-        """Complete a trial to a point with its gradient: X is read once."""
+        """Complete a trial to a point with its gradient: X is read once, unless that is known."""
         coef = self._move(self.origin.coef, self.direction, trial.step)
-        gradient = self.objective.gradient(coef, trial.residual)
+        if self._first is not None and trial.residual is self._first[0]:
+            gradient = self.objective.penalty.add_gradient_(self._first[1], coef)
+            self._first = None
+        else:
+            gradient = self.objective.gradient(coef, trial.residual)
         return Point(coef, trial.value, trial.penalty, gradient, trial.eta, trial.residual)
+
+    def _read(self, step: Numbers) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+        """Read X for the first trial: its predictor and residual, loss and slope; and gradient."""
+        family, direction = self.objective.family, self.direction
+        along, moved, residuals = [], [], []
+
+        def part(block: RowBlock, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            change = block.predictor(direction)
+            eta = self._move(start, change, step)
+            loss, residual = family.evaluate(eta, block.wide_targets, block.wide_weight)
+            along.append(change)
+            moved.append(eta)
+            residuals.append(residual)
+            return loss, (residual * change).sum((-2, -1)), block.adjoint(residual)
+
+        loss, slope, gradient = self.objective.rows.sum(part, self.origin.eta)
+        self._eta, self._first = along, (residuals, gradient)
+        return moved, residuals, loss, slope
 
     def _add_kink(self) -> None:
         """Account for the kinks of the penalty at the start of the line: there are none."""

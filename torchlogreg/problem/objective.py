@@ -91,13 +91,32 @@ class Objective(RowSums):
         return 0.0 if centre is None else centre.rounding(coef)
 
     def at(self, coef: Tensor) -> Point:
-        """Evaluate value and gradient at ``coef``: X is read twice."""
-        return self._complete(coef, [block.predictor(coef) for block in self.rows])
+        """Evaluate value and gradient at ``coef``: each block of X is read once, and used twice."""
+        predictors, residuals = [], []
+
+        def part(block: RowBlock) -> tuple[Tensor, Tensor]:
+            eta = block.predictor(coef)
+            loss, residual = self.family.evaluate(eta, block.wide_targets, block.wide_weight)
+            predictors.append(eta)
+            residuals.append(residual)
+            return loss, block.adjoint(residual)
+
+        loss, grad = self.rows.sum(part)
+        value, penalty = self.numbers((loss, self.penalty.value(coef)))
+        grad = self.penalty.add_gradient_(grad, coef)
+        value = compute(operator.add, value, penalty)
+        return Point(coef, value, penalty, grad, predictors, residuals)
 
     def along(self, point: Point, direction: Tensor) -> Line:
-        """Restrict the objective to ``point.coef + step * direction``: X is read once."""
+        """Restrict the objective to ``point.coef + step * direction``.
+
+        X is read once; if it is not in memory, with the first trial.
+        """
         kind = Line if self.penalty.l1 is None else KinkedLine
-        return kind(self, point, direction, [block.predictor(direction) for block in self.rows])
+        eta = None
+        if not self.rows.is_stored:
+            eta = [block.predictor(direction) for block in self.rows]
+        return kind(self, point, direction, eta)
 
     def hessian(self, point: Point) -> Tensor:
         """Hessian of the loss over the flattened coefficients, shape (B, R * D, R * D).
@@ -245,7 +264,10 @@ class Objective(RowSums):
         (grad,) = self.rows.sum(part)
         grad = self.penalty.to(wide).add_gradient_(grad, exact).to(self.dtype)
         # Values are compared with those of later trials, and rounded as these are.
-        return self._complete(inner, predictors, grad)
+        residual, (loss,) = self.loss(predictors)
+        value, penalty = self.numbers((loss, self.penalty.value(inner)))
+        value = compute(operator.add, value, penalty)
+        return Point(inner, value, penalty, grad, predictors, residual)
 
     def is_separated(self, point: Point) -> Tensor:
         """Whether the model puts every row on the right side, for each problem (B,).
@@ -261,15 +283,6 @@ class Objective(RowSums):
 
         (wrong,) = self.rows.sum(n_wrong, point.eta)
         return wrong == 0
-
-    def _complete(self, coef: Tensor, eta: list[Tensor], grad: Tensor | None = None) -> Point:
-        """Make a point of coefficients and their linear predictor."""
-        residual, (loss,) = self.loss(eta)
-        value, penalty = self.numbers((loss, self.penalty.value(coef)))
-        if grad is None:
-            grad = self.gradient(coef, residual)
-        value = compute(operator.add, value, penalty)
-        return Point(coef, value, penalty, grad, eta, residual)
 
 
 def _diagonal_blocks(matrices: Tensor, n_blocks: int) -> Tensor:

@@ -37,6 +37,10 @@ class Rows:
     elsewhere: tuple[int, int] = (0, 0)
     """Numbers of rows, and of stored entries, that the other processes have."""
 
+    sketch: Rows | None = None
+    """Some of the rows, in memory, that stand for all: if these are read whenever they are
+    needed."""
+
     @classmethod
     def shared(cls, blocks: Sequence[RowBlock], centre: Centre | None, group: Group) -> Rows:
         """Return the rows of all processes: each gives its own blocks."""
@@ -82,6 +86,11 @@ class Rows:
         return self.blocks[0].is_dense
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the rows are read whenever they are needed."""
+        return self.sketch is not None
+
+    @property
     def weight(self) -> Tensor:
         """Row weights (1 or B, n) of this process."""
         return joined([block.weight for block in self.blocks])
@@ -121,7 +130,9 @@ class Rows:
 
     def take(self, problems: Sequence[int]) -> Rows:
         """Return the same rows for some of the problems."""
-        return replace(self, blocks=tuple(block.take(problems) for block in self.blocks))
+        blocks = tuple(block.take(problems) for block in self.blocks)
+        sketch = None if self.sketch is None else self.sketch.take(problems)
+        return replace(self, blocks=blocks, sketch=sketch)
 
     def locate(self, index: Tensor) -> list[Tensor]:
         """Split a rising index of the rows of this process into one for each block."""

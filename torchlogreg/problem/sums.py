@@ -46,6 +46,17 @@ class RowSums:
         return self.rows.n_rows
 
     @property
+    def sketch(self) -> Self:
+        """The objective of rows in memory: of some that stand for all, where these are not."""
+        sketch = self.rows.sketch
+        return self if sketch is None else replace(self, rows=sketch)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the rows are read whenever they are needed."""
+        return self.rows.is_stored
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the coefficients, and of all results."""
         return self.penalty.l2.dtype

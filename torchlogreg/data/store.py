@@ -1,0 +1,322 @@
+"""Blocks that are read again and again, some of which stay in memory.
+
+A pass asks for the blocks in turn. While one is computed with, a thread reads the next, also the
+first of the next pass. The first blocks stay in memory, as many as a budget allows.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+import zlib
+from collections.abc import Callable
+from queue import Empty, Full, Queue
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg.data.sharing import stacked
+from torchlogreg.data.sources import BlockSource, tensor_of
+from torchlogreg.data.training_data import n_entries_of
+from torchlogreg.problem.dense import DenseBlock
+from torchlogreg.problem.row_block import RowBlock, select_rows
+from torchlogreg.problem.sparse import SparseBlock
+from torchlogreg.problem.stored import Sample, StoredMatrix
+
+CHECKED_ENTRIES = 1024
+"""Entries of a block that are looked at, to notice that it has changed."""
+
+N_BUFFERS = 3
+"""Blocks in memory besides those that stay: one in use, one that waits, one that is read."""
+
+
+class Store(StoredMatrix):
+    """The features of a source, as a matrix that is read whenever it is needed.
+
+    Parameters
+    ----------
+    source : BlockSource
+        Where blocks are read from.
+    sizes : list of int
+        Number of rows of every block.
+    probability : ndarray of shape (n,)
+        With which each row is in the sample.
+    seed : int
+        For the sample.
+    most_bytes : int
+        Bytes of the blocks that stay in memory, and of the buffers.
+    device : torch.device
+        Where blocks are brought.
+    advance : callable
+        Told how many rows of the first pass are read.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not a finite number.
+    """
+
+    def __init__(
+        self,
+        source: BlockSource,
+        sizes: list[int],
+        probability: np.ndarray,
+        seed: int,
+        most_bytes: int,
+        device: torch.device,
+        advance: Callable[[int], None],
+    ) -> None:
+        self.sizes, self.n_features, self.device = sizes, source.n_features, device
+        self.dtype = torch.float32 if source.dtype == np.float32 else torch.float64
+        self.layout = torch.sparse_csr if source.is_sparse else torch.strided
+        self.n_entries = 0
+        self.n_blocks_read = 0
+        """Blocks that were read, from the first pass on."""
+        self._source = source
+        self._kept: dict[int, RowBlock] = {}
+        self._slot: tuple[int, RowBlock] | None = None
+        self._reader: Reader | None = None
+        self._sums: list[int] = []
+        self._look(probability, seed, most_bytes, advance)
+
+    @property
+    def n_reads(self) -> float:
+        """How many times all blocks were read, the first pass included."""
+        return self.n_blocks_read / max(len(self.sizes), 1)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all blocks stay in memory."""
+        return len(self._kept) == len(self.sizes)
+
+    def load(self, number: int) -> RowBlock:
+        """Read a block, unless it is in memory."""
+        if number in self._kept:
+            return self._kept[number]
+        if self._slot is not None and self._slot[0] == number:
+            return self._slot[1]
+        if self._reader is None or self._reader.position != number:
+            self.close()
+            self._reader = Reader(self._source, self.sizes, len(self._kept), number)
+        self._slot = None  # whose buffer is read into
+        block, check = self._reader.next()
+        self.n_blocks_read += 1
+        if check != self._sums[number]:
+            raise RuntimeError(
+                f"{self._source.where(number)} has changed since the first pass over the data: a "
+                "fit needs the same rows in every pass."
+            )
+        self._slot = number, self._block(block)
+        return self._slot[1]
+
+    def close(self) -> None:
+        """Stop reading ahead, and let go of buffers."""
+        self._slot = None
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
+
+    def fingerprint(self) -> str:
+        """Return a digest of some entries of every block."""
+        return f"{self.shape} {zlib.crc32(repr(self._sums).encode()):08x}"
+
+    def _block(self, X: Tensor) -> RowBlock:
+        """Return features as rows without targets and weights."""
+        X = X.to(self.device)
+        nothing = torch.empty(0, device=self.device)
+        kind = SparseBlock if self.layout is torch.sparse_csr else DenseBlock
+        return kind(X, nothing, nothing)
+
+    def _look(
+        self,
+        probability: np.ndarray,
+        seed: int,
+        most_bytes: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Read everything once: check it, draw the sample, and keep the first blocks."""
+        uniform = np.random.default_rng(seed).random(len(probability))
+        is_drawn = uniform < probability
+        parts: list[Tensor] = []
+        start, size_of_buffers = 0, 0
+        n_bytes, is_full = 0, False
+        reader = Reader(self._source, self.sizes, 0, 0, is_once=True)
+        try:
+            for number, n_rows in enumerate(self.sizes):
+                X, check = reader.next()
+                self._sums.append(check)
+                self._source.checked(X, number)
+                self.n_entries += n_entries_of(X)
+                place = torch.from_numpy(np.flatnonzero(is_drawn[start : start + n_rows]))
+                parts.append(select_rows(X, place))
+                size = _bytes_of(X)
+                size_of_buffers = max(size_of_buffers, N_BUFFERS * size)
+                rest = 0 if number + 1 == len(self.sizes) else size_of_buffers
+                is_full = is_full or n_bytes + size + rest > most_bytes
+                if not is_full:
+                    self._kept[number] = self._block(X.clone())
+                    n_bytes += size
+                start += n_rows
+                self.n_blocks_read += 1
+                advance(n_rows)
+        finally:
+            reader.stop()
+        index = torch.from_numpy(np.flatnonzero(is_drawn))
+        factor = torch.from_numpy(1 / np.minimum(probability[is_drawn], 1))
+        X = stacked(parts).to(self.device)
+        self.sample = Sample(X, index.to(self.device), factor.to(self.device))
+
+
+class Reader:
+    """A thread that reads blocks ahead, from one on, and begins again after the last.
+
+    Parameters
+    ----------
+    source : BlockSource
+        Where blocks are read from.
+    sizes : list of int
+        Number of rows of every block.
+    first : int
+        The block with which later passes begin: those before stay in memory.
+    position : int
+        The block with which this one begins.
+    is_once : bool, default=False
+        Whether there are no later passes.
+    """
+
+    def __init__(
+        self,
+        source: BlockSource,
+        sizes: list[int],
+        first: int,
+        position: int,
+        *,
+        is_once: bool = False,
+    ) -> None:
+        self.position = position
+        """The block that comes next."""
+        self._first, self._n_blocks = first, len(sizes)
+        feed = _Feed(source, sizes, first)
+        self._queue, self._stopped = feed.queue, feed.stopped
+        self._thread = threading.Thread(
+            target=feed.run, args=(position, is_once), name="torchlogreg-reader", daemon=True
+        )
+        self._thread.start()
+        weakref.finalize(self, self._stopped.set)
+
+    def next(self) -> tuple[Tensor, int]:
+        """Return the next block, and a checksum."""
+        while True:
+            try:
+                found = self._queue.get(timeout=1.0)
+                break
+            except Empty:
+                if not self._thread.is_alive() and self._queue.empty():
+                    raise RuntimeError("The thread that reads blocks has ended.") from None
+        if isinstance(found, BaseException):
+            raise found
+        self.position += 1
+        if self.position == self._n_blocks:
+            self.position = self._first
+        block, check = found
+        return block, check
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+
+class _Feed:
+    """What the thread of a reader does: it knows nothing of the reader, which may then be let go.
+
+    Parameters are those of :class:`Reader`.
+    """
+
+    def __init__(self, source: BlockSource, sizes: list[int], first: int) -> None:
+        self.queue: Queue[Any] = Queue(maxsize=1)
+        """Blocks that are read, or the error that has ended it."""
+        self.stopped = threading.Event()
+        """Whether nobody wants more."""
+        self._source, self._sizes, self._first = source, sizes, first
+        self._buffers = _Buffers(source, max(sizes, default=0))
+
+    def run(self, position: int, is_once: bool) -> None:
+        """Put blocks into the queue until told to stop, or until something fails."""
+        try:
+            while not self.stopped.is_set():
+                self._pass(position)
+                if is_once:
+                    return
+                position = self._first
+        except BaseException as error:
+            self._put(error)
+
+    def _pass(self, position: int) -> None:
+        """Read the blocks from one on."""
+        source, sizes = self._source, self._sizes
+        source.check()
+        blocks = source.read(position, self._buffers)
+        for number in range(position, len(sizes)):
+            block, expected = next(blocks, None), (sizes[number], source.n_features)
+            if block is None or block.shape != expected:
+                found = "is missing" if block is None else f"has the shape {block.shape}"
+                raise RuntimeError(
+                    f"{source.where(number)} {found}; in the first pass it had {expected}. A fit "
+                    "needs the same rows in every pass."
+                )
+            if not self._put((tensor_of(block), _checksum(block))):
+                return
+        if next(blocks, None) is not None:
+            raise RuntimeError(
+                f"There are more than the {len(sizes)} blocks of the first pass. A fit needs the "
+                "same rows in every pass."
+            )
+
+    def _put(self, found: Any) -> bool:
+        """Wait until the queue has a place; return whether anybody still wants it."""
+        while not self.stopped.is_set():
+            try:
+                self.queue.put(found, timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
+
+
+class _Buffers:
+    """Memory for dense blocks that is used again and again, in turn."""
+
+    def __init__(self, source: BlockSource, most_rows: int) -> None:
+        n_buffers = 0 if source.is_sparse else N_BUFFERS
+        size = most_rows * source.n_features
+        self._buffers = [np.empty(size, source.dtype) for _ in range(n_buffers)]
+        self._n_features, self._is_by_columns = source.n_features, source.is_by_columns
+        self._turn = 0
+
+    def __call__(self, n_rows: int) -> np.ndarray:
+        """Return memory for a block of so many rows."""
+        n_entries = n_rows * self._n_features
+        buffer = self._buffers[self._turn]
+        if n_entries > len(buffer):  # which is an error, and will be found
+            buffer = np.empty(n_entries, buffer.dtype)
+        self._turn = (self._turn + 1) % len(self._buffers)
+        if self._is_by_columns:
+            return buffer[:n_entries].reshape(self._n_features, n_rows).T
+        return buffer[:n_entries].reshape(n_rows, self._n_features)
+
+
+def _checksum(block: Any) -> int:
+    """Return a checksum of some entries, spread over a block."""
+    entries = block.data if hasattr(block, "tocsr") else block.ravel(order="K")
+    some = entries[:: max(len(entries) // CHECKED_ENTRIES, 1)]
+    return zlib.crc32(np.ascontiguousarray(some).data)
+
+
+def _bytes_of(X: Tensor) -> int:
+    """Return about how many bytes a block takes; a sparse one with its transpose."""
+    if X.layout is torch.strided:
+        return X.numel() * X.element_size()
+    return 2 * X.values().numel() * (X.values().element_size() + X.col_indices().element_size())
