@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.files import FileStamps, reader_of
@@ -110,22 +111,52 @@ class BlockSource(ABC):
         return f"<{type(self).__name__} of {self.n_features} features: {self.where(0)}, ...>"
 
 
+class NoBlocks(BlockSource):
+    """What a process has that has no rows, while others have blocks.
+
+    Parameters
+    ----------
+    facts : dict
+        What the blocks of the others are like.
+    """
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.__dict__.update(facts)
+        self.budget, self.sizes = None, [0]
+
+    def labels(self) -> Iterator[tuple[int, Labels]]:
+        """Yield no labels."""
+        yield 0, (np.empty(0), None)
+
+    def read(self, start: int, allocate: Allocate) -> Iterator[Any]:
+        """Yield a block without rows."""
+        if start == 0 and self.is_sparse:
+            yield csr_array((0, self.n_features), dtype=self.dtype)
+        elif start == 0:
+            yield allocate(0)
+
+    def where(self, number: int) -> str:
+        """Say that there is nothing."""
+        return "no rows"
+
+
 def agreed_source(X: Any, group: Group) -> Any:
     """Return features; empty blocks, if a process has no rows and others have blocks."""
     if group.size == 1:
         return X
-    kinds = group.gathered(X.n_features if isinstance(X, BlockSource) else None)
-    known = [n_features for n_features in kinds if n_features is not None]
-    if not known or isinstance(X, BlockSource):
+    own, names = None, ("n_features", "feature_names", "dtype", "is_by_columns", "is_sparse")
+    if isinstance(X, BlockSource):
+        own = {name: getattr(X, name) for name in names}
+    known = [facts for facts in group.gathered(own) if facts is not None]
+    if not known:
         return X
     with group.together():
-        if not has_no_rows(X):
+        if own is None and not has_no_rows(X):
             raise ValueError(
                 f"X is a {type(X).__name__} in process {group.rank}, and others have blocks: give "
                 "all processes blocks."
             )
-    nothing = np.empty((0, known[0]), np.float32)
-    return ArraySource([nothing], [nothing[:, 0]], None, None)
+    return NoBlocks(known[0]) if own is None else X
 
 
 def rows_per_block(n_features: int, dtype: np.dtype[Any]) -> int:

@@ -27,6 +27,9 @@ VECTORS_PER_LOGIT, VECTORS_PER_ROW = 6, 4
 SAMPLED_PART, FEWEST_SAMPLED, SAMPLED_PER_COLUMN = 0.05, 20_000, 16
 """Rows of the sample: the part of all rows that it has; or so many, or so many per column."""
 
+LEAST_BUDGET = 2**27
+"""Bytes of a budget below which the sample does not become smaller: it would serve nobody."""
+
 PART_OF_BUDGET, LARGEST_PART = 0.125, 0.5
 """The part of the budget that the sample may take; and if it has so few rows per column."""
 
@@ -197,14 +200,15 @@ def _probability(
     group: Group,
 ) -> np.ndarray:
     """Probability (n,) with which each row is drawn: half by its weight, half by its class."""
-    own = np.bincount(codes, weight, minlength=n_classes)
+    own = np.bincount(codes, weight, minlength=n_classes).astype(np.float64)  # also without rows
     counts = np.bincount(codes, minlength=n_classes).astype(np.float64)
     totals, counts = (t.numpy() for t in group.total(*map(torch.from_numpy, (own, counts))))
     wanted = max(
         SAMPLED_PART * counts.sum(), FEWEST_SAMPLED, SAMPLED_PER_COLUMN * source.n_features
     )
     if not source.is_sparse:
-        n_rows = budget * group.size / (source.n_features * source.dtype.itemsize)
+        most_bytes = max(budget, LEAST_BUDGET) * group.size
+        n_rows = most_bytes / (source.n_features * source.dtype.itemsize)
         few = min(SAMPLED_PER_COLUMN * source.n_features, LARGEST_PART * n_rows)
         wanted = min(wanted, max(PART_OF_BUDGET * n_rows, few))
     wanted = max(wanted, 2 * n_classes)

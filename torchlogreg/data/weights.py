@@ -76,7 +76,7 @@ def _times_class_weights(
     """Return row weights times those of their classes, and these."""
     largest = group.largest(torch.tensor([weight.max(initial=1.0)])).item()
     # Divided so that their sum does not overflow.
-    own = np.bincount(codes, weight / largest, minlength=len(classes))
+    own = np.bincount(codes, weight / largest, minlength=len(classes)).astype(np.float64)
     (totals,) = group.total(torch.from_numpy(own))
     # A class may be without any weight, and products may overflow.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

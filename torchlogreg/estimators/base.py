@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg.data.containers import ARRAYS, Container
+from torchlogreg.data.sharing import Share
+from torchlogreg.data.sources import BlockSource
 from torchlogreg.data.training_sets import ArrayRows, TrainingSet
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.drop_in import DropInMixin
@@ -34,7 +36,6 @@ from torchlogreg.nets import EpochHistory, LogisticNet
 from torchlogreg.nets.hooks import EpochHooks
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.products import full_precision
-from torchlogreg.problem.stored import StoredMatrix
 from torchlogreg.problem.threads import threads_for
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -91,14 +92,13 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
                 f"classes={classes!r} is for a data set or loader of torch; the classes of "
                 "arrays are those in y."
             )
-        data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
-        solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
-        is_stored = isinstance(data.X, StoredMatrix)
-        if (is_stored or data.group.size > 1) and not solver.is_exact:
+        if isinstance(X, (BlockSource, Share)) and takes_batches(self.solver):
             raise ValueError(
                 f"solver={self.solver!r} is for one process with its rows in memory: several "
                 "processes, and blocks, need an exact solver, such as 'lbfgs'."
             )
+        data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
+        solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
         with threads_for(work(self, data, solver), data.X.device):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
             heard = told(X, y, sample_weight)

@@ -85,11 +85,11 @@ class SampledCurvature:
     def cost(self, objective: Objective, point: Point, quality: int) -> float:
         """Return how many iterations take as long as to build that quality.
 
-        Infinity if its matrices are too large, if a sketch has too few rows for them, and for all of them if there are fewer rows than
-        columns, and more than ``min_columns`` of these: the steps of plain L-BFGS stay in the
-        space that the rows span, where the minimiser is, and those of a preconditioner do not
-        (300 x 5,000 with columns of scales 10^-3 to 10^3: 20 iterations without, more than 1,000
-        with the diagonal).
+        Infinity if its matrices are too large, or a sketch has too few rows for them. For all of
+        them if there are fewer rows than columns, and more than ``min_columns`` of these: the steps
+        of plain L-BFGS stay in the space that the rows span, where the minimiser is, and those of a
+        preconditioner do not (300 x 5,000 with columns of scales 10^-3 to 10^3: 20 iterations
+        without, more than 1,000 with the diagonal).
         """
         B, R, D = point.coef.shape
         is_determined = objective.rows.n_rows >= D or self.min_columns >= D
@@ -132,7 +132,7 @@ class SampledCurvature:
             With the penalty. Of the last problem alone, if it is shared.
         """
         n_rows = self.n_rows(objective, point, quality)
-        if objective.is_stored:
+        if objective.is_stored and quality > 0:  # the diagonal is worth a read: scales differ
             objective = objective.sketch
             point = objective.at(point.coef)
         if self.is_shared:
