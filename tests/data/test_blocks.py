@@ -53,7 +53,9 @@ def parquet(folder, *, dtype="float64", n_files=3, labels=Y):
     """Write a folder of files with row groups of several sizes."""
     frame = pd.DataFrame(X.astype(dtype), columns=NAMES).assign(label=labels, weight=WEIGHT)
     for number, rows in enumerate(np.array_split(np.arange(len(frame)), n_files)):
-        frame.iloc[rows].to_parquet(folder / f"part-{number}.parquet", row_group_size=250, index=False)
+        frame.iloc[rows].to_parquet(
+            folder / f"part-{number}.parquet", row_group_size=250, index=False
+        )
     return folder
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torchlogreg.data.containers import as_numpy
+
+
+FAULT_BYTES = 16 * mmap.PAGESIZE
+"""Bytes of a file that a fault maps at once, if the system has them: by default on Linux."""
 
 
 class FileStamps:
@@ -67,30 +72,47 @@ class SlicedArray:
         np.copyto(block, np.asarray(rows), casting="unsafe")
 
 
-class FileArray(SlicedArray):
-    """Rows of a file that is mapped to memory: read by its position, which maps no pages.
+class MappedFile(SlicedArray):
+    """Rows of a file that are mapped to memory, some at a time: without a copy.
 
-    Pages that are mapped would count as memory of the process.
+    What is mapped counts as memory of a process, although the system may take it at any time. Rows
+    are let go of, therefore, when others are asked for.
     """
 
     def __init__(self, array: np.memmap, name: str, start: int) -> None:
         super().__init__(array, name)
-        self._start = start
+        self._start, self._dtype, self._path = start, array.dtype, array.filename
 
-    def read_into(self, block: np.ndarray, start: int) -> None:
-        """Read as many rows as a block has, from one on."""
-        if not block.flags.c_contiguous or block.dtype != self.array.dtype:
-            super().read_into(block, start)
-            return
-        row_bytes = self.shape[1] * self.array.dtype.itemsize
-        with open(self.array.filename, "rb", buffering=0) as file:
-            file.seek(self._start + start * row_bytes)
-            target = memoryview(block.data).cast("B")
-            while len(target):
-                n_read = file.readinto(target)
-                if not n_read:
-                    raise EOFError(f"{self.array.filename} ends before row {start + len(block)}")
-                target = target[n_read:]
+    @cached_property
+    def _map(self) -> mmap.mmap:
+        with open(str(self._path), "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def view(self, start: int, stop: int) -> np.ndarray:
+        """Return rows that are in memory by then; the system reads those after them meanwhile."""
+        row_bytes = self.shape[1] * self._dtype.itemsize
+        first, last = self._start + start * row_bytes, self._start + stop * row_bytes
+        if os.stat(str(self._path)).st_size < last:  # to read there would kill the process
+            raise EOFError(f"{self._path} ends before row {stop}")
+        self._advise("MADV_WILLNEED", last, 2 * last - first)
+        entries = np.frombuffer(self._map, np.uint8, last - first, first)
+        np.bitwise_or.reduce(entries[::FAULT_BYTES])  # now, and not when it is computed with
+        return entries.view(self._dtype).reshape(stop - start, self.shape[1])
+
+    def release(self, start: int, stop: int) -> None:
+        """Let go of rows that nobody needs at present: the system still has them if it can."""
+        row_bytes = self.shape[1] * self._dtype.itemsize
+        self._advise(
+            "MADV_DONTNEED", self._start + start * row_bytes, self._start + stop * row_bytes
+        )
+
+    def _advise(self, what: str, first: int, last: int) -> None:
+        """Tell the system what comes of some bytes of the file, if it can be told."""
+        advice = getattr(mmap, what, None)
+        first = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = min(last, len(self._map)) // mmap.PAGESIZE * mmap.PAGESIZE
+        if advice is not None and last > first:
+            self._map.madvise(advice, first, last - first)
 
 
 def reader_of(x: Any, name: str) -> SlicedArray:
@@ -98,7 +120,7 @@ def reader_of(x: Any, name: str) -> SlicedArray:
     if isinstance(x, (str, Path)):
         x = np.load(x, mmap_mode="r")
     start = _position(x) if isinstance(x, np.memmap) else None
-    return SlicedArray(x, name) if start is None else FileArray(x, name, start)
+    return SlicedArray(x, name) if start is None else MappedFile(x, name, start)
 
 
 def _position(array: np.memmap) -> int | None:
@@ -107,7 +129,10 @@ def _position(array: np.memmap) -> int | None:
     That is so for memory that was written to without the file, and for other orders.
     """
     mapped, base = getattr(array, "_mmap", None), getattr(array, "offset", None)
-    is_plain = array.flags.c_contiguous and array.ndim == 2 and array.mode in ("r", "r+")
+    is_float = array.dtype in (np.float32, np.float64) and array.dtype.isnative
+    is_plain = (
+        array.flags.c_contiguous and array.ndim == 2 and array.mode in ("r", "r+") and is_float
+    )
     if mapped is None or base is None or array.filename is None or not is_plain:
         return None
     first = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]

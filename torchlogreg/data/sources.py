@@ -15,13 +15,17 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.files import FileStamps, reader_of
+from torchlogreg.data.containers import alias, as_numpy
+from torchlogreg.data.files import FileStamps, MappedFile, reader_of
 from torchlogreg.data.sharing import has_no_rows
+from torchlogreg.data.training_data import is_finite
 from torchlogreg.problem.group import Group
 
 BLOCK_BYTES = 2**24
 """About how many bytes a block has: 17 MB, which a cache holds next to what is computed from it."""
+
+N_HELD = 3
+"""Blocks in use at a time: one that is computed with, one that waits, one that is read."""
 
 Allocate = Callable[[int], np.ndarray]
 """Returns memory for a dense block of so many rows."""
@@ -50,6 +54,9 @@ class BlockSource(ABC):
 
     is_sparse: bool = False
     """Whether blocks are CSR matrices."""
+
+    is_mapped: bool = False
+    """Whether blocks are there as soon as files are mapped: nothing is decoded or copied."""
 
     sizes: list[int] | None = None
     """Number of rows of every block; None where a pass has to find out."""
@@ -100,7 +107,7 @@ class BlockSource(ABC):
     def checked(self, X: torch.Tensor, number: int) -> torch.Tensor:
         """Return a block, if all of its entries are finite numbers."""
         values = X if X.layout is torch.strided else X.values()
-        if not values.isfinite().all():
+        if not is_finite(values):
             raise ValueError(
                 f"Input X contains NaN or infinity, in {self.where(number)}. Drop or impute these "
                 "entries."
@@ -211,6 +218,10 @@ class ArraySource(BlockSource):
             for start, size in _starts(cut(reader.shape[0], most))
         ]
         self.sizes = [stop - start for _, start, stop in self._places]
+        self.is_mapped = all(
+            isinstance(reader, MappedFile) and reader.floats == self.dtype
+            for reader in self._readers
+        )
 
     def _check_lengths(self, name: str, parts: list[Any] | None) -> None:
         if parts is None:
@@ -234,14 +245,23 @@ class ArraySource(BlockSource):
 
     def read(self, start: int, allocate: Allocate) -> Iterator[np.ndarray]:
         """Yield the features of the blocks from one on."""
+        held: list[tuple[MappedFile, int, int]] = []
         for number in range(start, len(self._places)):
             part, first, stop = self._places[number]
-            block = allocate(stop - first)
+            reader = self._readers[part]
             try:
-                self._readers[part].read_into(block, first)
+                if isinstance(reader, MappedFile) and reader.floats == self.dtype:
+                    block = reader.view(first, stop)
+                    held.append((reader, first, stop))
+                else:
+                    block = allocate(stop - first)
+                    reader.read_into(block, first)
             except Exception as error:
                 raise OSError(f"X: {self.where(number)} cannot be read: {error}") from error
             yield block
+            if len(held) > N_HELD:
+                mapped, *rows = held.pop(0)
+                mapped.release(*rows)
 
     def where(self, number: int) -> str:
         """Say where a block comes from."""
@@ -345,7 +365,7 @@ def _starts(sizes: list[int]) -> Iterator[tuple[int, int]]:
 def tensor_of(block: Any) -> torch.Tensor:
     """Return a dense or CSR block as a tensor that shares its memory."""
     if not hasattr(block, "tocsr"):
-        return torch.from_numpy(block)
+        return alias(block)
     index = np.int64 if block.nnz > np.iinfo(np.int32).max else np.int32
     return torch.sparse_csr_tensor(
         torch.from_numpy(block.indptr.astype(index, copy=False)),

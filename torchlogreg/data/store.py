@@ -1,7 +1,7 @@
 """Blocks that are read again and again, some of which stay in memory.
 
-A pass asks for the blocks in turn. While one is computed with, a thread reads the next, also the
-first of the next pass. The first blocks stay in memory, as many as a budget allows.
+A pass asks for the blocks in turn. While one is computed with, the next is read, also the first of
+the next pass. The first blocks stay in memory, as many as a budget allows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data.sharing import stacked
-from torchlogreg.data.sources import BlockSource, tensor_of
+from torchlogreg.data.sources import N_HELD, BlockSource, tensor_of
 from torchlogreg.data.training_data import n_entries_of
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.row_block import RowBlock, select_rows
@@ -27,9 +27,6 @@ from torchlogreg.problem.stored import Sample, StoredMatrix
 
 CHECKED_ENTRIES = 1024
 """Entries of a block that are looked at, to notice that it has changed."""
-
-N_BUFFERS = 3
-"""Blocks in memory besides those that stay: one in use, one that waits, one that is read."""
 
 
 class Store(StoredMatrix):
@@ -90,6 +87,11 @@ class Store(StoredMatrix):
     def is_in_memory(self) -> bool:
         """Whether all blocks stay in memory."""
         return len(self._kept) == len(self.sizes)
+
+    @property
+    def n_busy_threads(self) -> int:
+        """Threads that reading keeps busy: it is hardly anything where files are mapped."""
+        return int(not (self.is_in_memory or self._source.is_mapped))
 
     def load(self, number: int) -> RowBlock:
         """Read a block, unless it is in memory."""
@@ -152,7 +154,7 @@ class Store(StoredMatrix):
                 place = torch.from_numpy(np.flatnonzero(is_drawn[start : start + n_rows]))
                 parts.append(select_rows(X, place))
                 size = _bytes_of(X)
-                size_of_buffers = max(size_of_buffers, N_BUFFERS * size)
+                size_of_buffers = max(size_of_buffers, N_HELD * size)
                 rest = 0 if number + 1 == len(self.sizes) else size_of_buffers
                 is_full = is_full or n_bytes + size + rest > most_bytes
                 if not is_full:
@@ -170,7 +172,9 @@ class Store(StoredMatrix):
 
 
 class Reader:
-    """A thread that reads blocks ahead, from one on, and begins again after the last.
+    """Gives out blocks, from one on, and begins again after the last.
+
+    A thread reads ahead, unless files are mapped: then the system does.
 
     Parameters
     ----------
@@ -198,99 +202,103 @@ class Reader:
         self.position = position
         """The block that comes next."""
         self._first, self._n_blocks = first, len(sizes)
-        feed = _Feed(source, sizes, first)
-        self._queue, self._stopped = feed.queue, feed.stopped
-        self._thread = threading.Thread(
-            target=feed.run, args=(position, is_once), name="torchlogreg-reader", daemon=True
-        )
-        self._thread.start()
-        weakref.finalize(self, self._stopped.set)
+        self._blocks = _passes(source, sizes, first, position, is_once)
+        self._thread: threading.Thread | None = None
+        if not source.is_mapped:
+            self._queue: Queue[Any] = Queue(maxsize=1)
+            self._stopped = threading.Event()
+            self._thread = threading.Thread(
+                target=_read_ahead,
+                args=(self._blocks, self._queue, self._stopped),
+                name="torchlogreg-reader",
+                daemon=True,
+            )
+            self._thread.start()
+            weakref.finalize(self, self._stopped.set)
 
     def next(self) -> tuple[Tensor, int]:
         """Return the next block, and a checksum."""
-        while True:
-            try:
-                found = self._queue.get(timeout=1.0)
-                break
-            except Empty:
-                if not self._thread.is_alive() and self._queue.empty():
-                    raise RuntimeError("The thread that reads blocks has ended.") from None
-        if isinstance(found, BaseException):
-            raise found
+        found = next(self._blocks) if self._thread is None else self._wait(self._thread)
         self.position += 1
         if self.position == self._n_blocks:
             self.position = self._first
-        block, check = found
-        return block, check
+        return found
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopped.set()
-        self._thread.join(timeout=10)
+        if self._thread is not None:
+            self._stopped.set()
+            self._thread.join(timeout=10)
+
+    def _wait(self, thread: threading.Thread) -> tuple[Tensor, int]:
+        """Return what the thread has read, or raise what has ended it."""
+        while True:
+            try:
+                found = self._queue.get(timeout=1.0)
+            except Empty:
+                if not thread.is_alive() and self._queue.empty():
+                    raise RuntimeError("The thread that reads blocks has ended.") from None
+                continue
+            if isinstance(found, BaseException):
+                raise found
+            block, check = found
+            return block, check
 
 
-class _Feed:
-    """What the thread of a reader does: it knows nothing of the reader, which may then be let go.
+def _read_ahead(
+    blocks: Iterator[tuple[Tensor, int]], queue: Queue[Any], stopped: threading.Event
+) -> None:
+    """Put blocks into a queue until told to stop, or until something fails.
 
-    Parameters are those of :class:`Reader`.
+    It knows nothing of the reader, which may then be let go.
     """
 
-    def __init__(self, source: BlockSource, sizes: list[int], first: int) -> None:
-        self.queue: Queue[Any] = Queue(maxsize=1)
-        """Blocks that are read, or the error that has ended it."""
-        self.stopped = threading.Event()
-        """Whether nobody wants more."""
-        self._source, self._sizes, self._first = source, sizes, first
-        self._buffers = _Buffers(source, max(sizes, default=0))
+    def put(found: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                queue.put(found, timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
 
-    def run(self, position: int, is_once: bool) -> None:
-        """Put blocks into the queue until told to stop, or until something fails."""
-        try:
-            while not self.stopped.is_set():
-                self._pass(position)
-                if is_once:
-                    return
-                position = self._first
-        except BaseException as error:
-            self._put(error)
+    try:
+        for found in blocks:
+            if not put(found):
+                return
+    except BaseException as error:
+        put(error)
 
-    def _pass(self, position: int) -> None:
-        """Read the blocks from one on."""
-        source, sizes = self._source, self._sizes
+
+def _passes(
+    source: BlockSource, sizes: list[int], first: int, position: int, is_once: bool
+) -> Iterator[tuple[Tensor, int]]:
+    """Yield blocks and checksums, pass after pass."""
+    buffers = _Buffers(source, max(sizes, default=0))
+    again = "A fit needs the same rows in every pass."
+    while True:
         source.check()
-        blocks = source.read(position, self._buffers)
+        blocks = source.read(position, buffers)
         for number in range(position, len(sizes)):
             block, expected = next(blocks, None), (sizes[number], source.n_features)
             if block is None or block.shape != expected:
                 found = "is missing" if block is None else f"has the shape {block.shape}"
                 raise RuntimeError(
-                    f"{source.where(number)} {found}; in the first pass it had {expected}. A fit "
-                    "needs the same rows in every pass."
+                    f"{source.where(number)} {found}; in the first pass it had {expected}. {again}"
                 )
-            if not self._put((tensor_of(block), _checksum(block))):
-                return
+            yield tensor_of(block), _checksum(block)
         if next(blocks, None) is not None:
-            raise RuntimeError(
-                f"There are more than the {len(sizes)} blocks of the first pass. A fit needs the "
-                "same rows in every pass."
-            )
-
-    def _put(self, found: Any) -> bool:
-        """Wait until the queue has a place; return whether anybody still wants it."""
-        while not self.stopped.is_set():
-            try:
-                self.queue.put(found, timeout=0.1)
-            except Full:
-                continue
-            return True
-        return False
+            raise RuntimeError(f"There are more than the {len(sizes)} blocks before. {again}")
+        if is_once:
+            return
+        position = first
 
 
 class _Buffers:
     """Memory for dense blocks that is used again and again, in turn."""
 
     def __init__(self, source: BlockSource, most_rows: int) -> None:
-        n_buffers = 0 if source.is_sparse else N_BUFFERS
+        n_buffers = 0 if source.is_sparse or source.is_mapped else N_HELD
         size = most_rows * source.n_features
         self._buffers = [np.empty(size, source.dtype) for _ in range(n_buffers)]
         self._n_features, self._is_by_columns = source.n_features, source.is_by_columns

@@ -173,15 +173,21 @@ def _labels(
 def _in_memory(source: BlockSource, sizes: list[int], verbose: bool) -> Tensor:
     """Read all blocks into one matrix."""
     X = source.empty(sum(sizes))
-    starts = iter(np.cumsum([0, *sizes]).tolist())
+    starts = np.cumsum([0, *sizes]).tolist()
+    places = iter(starts)
 
     def allocate(n_rows: int) -> np.ndarray:
-        start: int = next(starts)
+        start: int = next(places)
         return X[start : start + n_rows]
 
     with _bar("reading", len(X), verbose) as bar:
-        for number, block in enumerate(source.read(0, allocate)):
-            source.checked(tensor_of(block), number)
+        for number, (start, block) in enumerate(
+            zip(starts, source.read(0, allocate), strict=False)
+        ):
+            rows = X[start : start + len(block)]
+            if not np.may_share_memory(rows, block):
+                rows[:] = block
+            source.checked(tensor_of(rows), number)
             bar.update(len(block))
     source.check()
     return torch.from_numpy(X)

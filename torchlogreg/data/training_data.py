@@ -11,7 +11,9 @@ from torch import Tensor
 
 from torchlogreg.data.containers import Container
 from torchlogreg.problem.group import ALONE, Group
+from torchlogreg.problem.products import CHUNK_ENTRIES
 from torchlogreg.problem.stored import StoredMatrix
+from torchlogreg.problem.threads import threads_for
 
 Features = Tensor | StoredMatrix
 """Features (n, d), in memory or not."""
@@ -48,6 +50,11 @@ class TrainingData:
         return self.X.layout is torch.strided
 
     @property
+    def n_busy_threads(self) -> int:
+        """Threads that reading the features keeps busy."""
+        return self.X.n_busy_threads if isinstance(self.X, StoredMatrix) else 0
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Numbers of rows, those of all processes, and of features."""
         return self.X.shape[0] + self.elsewhere[0], self.X.shape[1]
@@ -68,6 +75,18 @@ def n_entries_of(X: Features) -> int:
     if isinstance(X, StoredMatrix):
         return X.n_entries
     return X.numel() if X.layout is torch.strided else X.values().numel()
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether there is neither NaN nor infinity.
+
+    A finite sum proves it, and takes no memory. Otherwise it may have overflowed, and every entry
+    is looked at.
+    """
+    with threads_for(values.numel(), values.device):
+        if values.sum().isfinite():
+            return True
+        return all(bool(part.isfinite().all()) for part in values.flatten().split(CHUNK_ENTRIES))
 
 
 def check_device(device: str | torch.device | None, X: Any) -> torch.device:

@@ -34,10 +34,9 @@ from torchlogreg.data.labels import encode_labels
 from torchlogreg.data.sharing import has_no_rows, joined_features, opened
 from torchlogreg.data.sources import BlockSource, agreed_source
 from torchlogreg.data.stored import check_blocks
-from torchlogreg.data.training_data import TrainingData, check_device
+from torchlogreg.data.training_data import TrainingData, check_device, is_finite
 from torchlogreg.data.weights import row_weights
 from torchlogreg.problem.group import Group
-from torchlogreg.problem.threads import threads_for
 
 _LOW_PRECISION = (torch.bfloat16, torch.float16)
 """What dense tensors may keep: they are read as float32."""
@@ -162,12 +161,6 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, *, reset: bool) -> Tensor
     elif X.dtype not in (torch.float32, torch.float64, *_LOW_PRECISION):
         X = X.to(torch.float64)
     values = X if X.layout is torch.strided else X.values()
-    if not _is_finite(values):
+    if not is_finite(values):
         raise ValueError("Input X contains NaN or infinity. Drop or impute these entries.")
     return X
-
-
-def _is_finite(values: Tensor) -> bool:
-    """Whether there is neither NaN nor infinity."""
-    with threads_for(values.numel(), values.device):
-        return bool(values.isfinite().all())

@@ -99,7 +99,7 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             )
         data = check_training_data(self, X, y, sample_weight, self.class_weight, self.device)
         solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
-        with threads_for(work(self, data, solver), data.X.device):
+        with threads_for(work(self, data, solver), data.X.device, data.n_busy_threads):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
             heard = told(X, y, sample_weight)
             return self._train(rows, data.classes, solver, heard, data.container, valid_set)

@@ -125,7 +125,8 @@ def _swept(
         algorithm, n_at_once = replace(algorithm, preconditioner=alike), 1
     total = work(estimator, data, solver) * n_problems * n_at_once
     device, solutions = data.X.device, []
-    with torch.inference_mode(), threads_for(total, device), full_precision(device):
+    threads = threads_for(total, device, data.n_busy_threads)
+    with torch.inference_mode(), threads, full_precision(device):
         rows = all_rows(estimator, replace(data, sample_weight=weight), is_centred=True)
         start = null_coef(rows, rows.family.n_outputs(len(data.classes)))
         if estimator.max_iter == 0:  # as a fit by itself

@@ -68,6 +68,11 @@ class StoredMatrix(ABC):
         """Return the number of rows."""
         return sum(self.sizes)
 
+    @property
+    @abstractmethod
+    def n_busy_threads(self) -> int:
+        """Threads that reading keeps busy."""
+
     @abstractmethod
     def load(self, number: int) -> RowBlock:
         """Read a block: its features, without targets and weights.

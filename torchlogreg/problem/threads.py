@@ -22,7 +22,7 @@ ALONE = 2e6
 
 
 @contextmanager
-def threads_for(work: float, device: torch.device) -> Iterator[None]:
+def threads_for(work: float, device: torch.device, n_busy: int = 0) -> Iterator[None]:
     """Let the calling thread compute alone if the work is small.
 
     In a process that was forked it always computes alone. Nothing global changes: the limit of
@@ -34,15 +34,22 @@ def threads_for(work: float, device: torch.device) -> Iterator[None]:
         Multiplications of a step, such as an iteration.
     device : torch.device
         Where it is computed; threads are for the CPU only.
+    n_busy : int, default=0
+        Threads that something else keeps busy meanwhile.
     """
     torch.get_num_threads()  # with which torch settles the number of a new thread, once
     limits: list[tuple[Callable[[int], None], int]] = []
+    n_threads = 1
     if _is_forked.is_set():  # also of MKL, which has a number of its own if torch was given one
         limits = [(torch.set_num_threads, torch.get_num_threads())]
     elif work <= ALONE and device.type == "cpu":
         limits = [(library.set_num_threads, library.num_threads) for library in _openmp()]
+    elif n_busy and device.type == "cpu":
+        # A team that has to wait for one of its threads waits for it at every barrier.
+        limits = [(library.set_num_threads, library.num_threads) for library in _openmp()]
+        n_threads = max(max(before for _, before in limits) - n_busy, 1)
     for limit, _ in limits:
-        limit(1)
+        limit(n_threads)
     try:
         yield
     finally:
