@@ -13,7 +13,6 @@ import numpy as np
 
 from torchlogreg.data.containers import as_numpy
 
-
 FAULT_BYTES = 16 * mmap.PAGESIZE
 """Bytes of a file that a fault maps at once, if the system has them: by default on Linux."""
 

@@ -10,6 +10,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Any
 
@@ -38,10 +39,8 @@ class Store(StoredMatrix):
         Where blocks are read from.
     sizes : list of int
         Number of rows of every block.
-    probability : ndarray of shape (n,)
-        With which each row is in the sample.
-    seed : int
-        For the sample.
+    draw : Draw
+        How the rows of the sample are drawn.
     most_bytes : int
         Bytes of the blocks that stay in memory, and of the buffers.
     device : torch.device
@@ -59,8 +58,7 @@ class Store(StoredMatrix):
         self,
         source: BlockSource,
         sizes: list[int],
-        probability: np.ndarray,
-        seed: int,
+        draw: Draw,
         most_bytes: int,
         device: torch.device,
         advance: Callable[[int], None],
@@ -76,7 +74,8 @@ class Store(StoredMatrix):
         self._slot: tuple[int, RowBlock] | None = None
         self._reader: Reader | None = None
         self._sums: list[int] = []
-        self._look(probability, seed, most_bytes, advance)
+        drawn = draw(sizes)
+        self.sample = self._sampled(draw, drawn, self._look(drawn, most_bytes, advance))
 
     @property
     def n_reads(self) -> float:
@@ -132,27 +131,18 @@ class Store(StoredMatrix):
         return kind(X, nothing, nothing)
 
     def _look(
-        self,
-        probability: np.ndarray,
-        seed: int,
-        most_bytes: int,
-        advance: Callable[[int], None],
-    ) -> None:
-        """Read everything once: check it, draw the sample, and keep the first blocks."""
-        uniform = np.random.default_rng(seed).random(len(probability))
-        is_drawn = uniform < probability
-        parts: list[Tensor] = []
-        start, size_of_buffers = 0, 0
-        n_bytes, is_full = 0, False
+        self, drawn: list[np.ndarray], most_bytes: int, advance: Callable[[int], None]
+    ) -> Iterator[Tensor]:
+        """Read everything once: check it, keep the first blocks, and yield the sample."""
+        size_of_buffers, n_bytes, is_full = 0, 0, False
         reader = Reader(self._source, self.sizes, 0, 0, is_once=True)
         try:
-            for number, n_rows in enumerate(self.sizes):
+            for number, (n_rows, places) in enumerate(zip(self.sizes, drawn, strict=True)):
                 X, check = reader.next()
                 self._sums.append(check)
                 self._source.checked(X, number)
                 self.n_entries += n_entries_of(X)
-                place = torch.from_numpy(np.flatnonzero(is_drawn[start : start + n_rows]))
-                parts.append(select_rows(X, place))
+                yield select_rows(X, torch.from_numpy(places))
                 size = _bytes_of(X)
                 size_of_buffers = max(size_of_buffers, N_HELD * size)
                 rest = 0 if number + 1 == len(self.sizes) else size_of_buffers
@@ -160,15 +150,61 @@ class Store(StoredMatrix):
                 if not is_full:
                     self._kept[number] = self._block(X.clone())
                     n_bytes += size
-                start += n_rows
                 self.n_blocks_read += 1
                 advance(n_rows)
         finally:
             reader.stop()
-        index = torch.from_numpy(np.flatnonzero(is_drawn))
-        factor = torch.from_numpy(1 / np.minimum(probability[is_drawn], 1))
-        X = stacked(parts).to(self.device)
-        self.sample = Sample(X, index.to(self.device), factor.to(self.device))
+
+    def _sampled(self, draw: Draw, drawn: list[np.ndarray], parts: Iterator[Tensor]) -> Sample:
+        """Put the parts of the sample together, as they come."""
+        starts = np.cumsum([0, *self.sizes])
+        index = np.concatenate([s + rows for s, rows in zip(starts, drawn, strict=False)])
+        factor = 1 / np.minimum(draw.probability(index), 1)
+        if self._source.is_sparse:
+            X = stacked(list(parts))
+        else:
+            X, n_rows = torch.empty(len(index), self.n_features, dtype=self.dtype), 0
+            for part in parts:
+                X[n_rows : n_rows + len(part)] = part
+                n_rows += len(part)
+        index_, factor_ = torch.from_numpy(index), torch.from_numpy(factor)
+        return Sample(X.to(self.device), index_.to(self.device), factor_.to(self.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """How rows are drawn: with a probability by their weight, and one by their class."""
+
+    codes: np.ndarray
+    """Class codes (n,)."""
+
+    weight: np.ndarray
+    """Weights (n,)."""
+
+    per_weight: float
+    """Probability for a unit of weight."""
+
+    per_class: np.ndarray
+    """Probability (K,) of a row of each class, besides."""
+
+    seed: int
+    """For the generator."""
+
+    def probability(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Probability of some rows: more than 1 stands for 1."""
+        probability: np.ndarray = (
+            self.per_weight * self.weight[rows] + self.per_class[self.codes[rows]]
+        )
+        return probability
+
+    def __call__(self, sizes: list[int]) -> list[np.ndarray]:
+        """Return the rows that are drawn of every block, by their places in it."""
+        generator, drawn, start = np.random.default_rng(self.seed), [], 0
+        for size in sizes:
+            probability = self.probability(slice(start, start + size))
+            drawn.append(np.flatnonzero(generator.random(size) < probability))
+            start += size
+        return drawn
 
 
 class Reader:

@@ -14,14 +14,14 @@ from torchlogreg.data.containers import ARRAYS, alias
 from torchlogreg.data.labels import among_all, distinct, joined_labels, places_among
 from torchlogreg.data.sharing import joined_features
 from torchlogreg.data.sources import BlockSource, tensor_of
-from torchlogreg.data.store import Store
+from torchlogreg.data.store import Draw, Store
 from torchlogreg.data.training_data import Features, TrainingData, check_device
 from torchlogreg.data.weights import row_weights
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.group import Group
 from torchlogreg.problem.memory import memory_of
 
-VECTORS_PER_LOGIT, VECTORS_PER_ROW = 6, 4
+VECTORS_PER_LOGIT, VECTORS_PER_ROW = 6, 10
 """Numbers that a fit keeps for every logit of a row, and for every row besides."""
 
 SAMPLED_PART, FEWEST_SAMPLED, SAMPLED_PER_COLUMN = 0.05, 20_000, 16
@@ -68,10 +68,9 @@ def check_blocks(
             f"The blocks have one class only, {labels.tolist()!r}: a classifier needs rows of at "
             "least two."
         )
-    is_weighted = group.any(weight is not None)
     row_weight = row_weights(codes, weight, class_weight, labels, group)
     n_outputs = family_of(len(labels)).n_outputs(len(labels))
-    kept = (VECTORS_PER_LOGIT * n_outputs + VECTORS_PER_ROW + 2 * is_weighted) * len(codes)
+    kept = (VECTORS_PER_LOGIT * n_outputs + VECTORS_PER_ROW) * len(codes)
     budget = memory_of(torch.device("cpu")) / 4 if source.budget is None else source.budget
     rest = budget - kept * source.dtype.itemsize
     is_small = not source.is_sparse and _bytes(source, sizes) <= rest
@@ -80,18 +79,11 @@ def check_blocks(
         with group.together():
             X = _in_memory(source, sizes, verbose).to(target_device)
     else:
-        probability = _probability(source, codes, row_weight, len(labels), budget, group)
-        taken = probability.clip(max=1).sum() * source.n_features * source.dtype.itemsize
+        draw, n_drawn = _draw(source, codes, row_weight, len(labels), budget, group)
+        if not source.is_sparse:
+            rest -= n_drawn * source.n_features * source.dtype.itemsize
         with group.together(), _bar("reading", len(codes), verbose) as bar:
-            X = Store(
-                source,
-                sizes,
-                probability,
-                group.rank,
-                int(rest - taken * (not source.is_sparse)),
-                target_device,
-                bar.update,
-            )
+            X = Store(source, sizes, draw, int(rest), target_device, bar.update)
     elsewhere = (0, 0)
     if group.size > 1:
         X, elsewhere = joined_features(estimator, X, group)
@@ -197,32 +189,29 @@ def _bytes(source: BlockSource, sizes: list[int]) -> int:
     return sum(sizes) * source.n_features * source.dtype.itemsize
 
 
-def _probability(
+def _draw(
     source: BlockSource,
     codes: np.ndarray,
     weight: np.ndarray,
     n_classes: int,
     budget: float,
     group: Group,
-) -> np.ndarray:
-    """Probability (n,) with which each row is drawn: half by its weight, half by its class."""
+) -> tuple[Draw, float]:
+    """Return how the sample is drawn, half by weight and half by class; and its size, about."""
     own = np.bincount(codes, weight, minlength=n_classes).astype(np.float64)  # also without rows
     counts = np.bincount(codes, minlength=n_classes).astype(np.float64)
     totals, counts = (t.numpy() for t in group.total(*map(torch.from_numpy, (own, counts))))
-    wanted = max(
-        SAMPLED_PART * counts.sum(), FEWEST_SAMPLED, SAMPLED_PER_COLUMN * source.n_features
-    )
+    n_rows = counts.sum()
+    wanted = max(SAMPLED_PART * n_rows, FEWEST_SAMPLED, SAMPLED_PER_COLUMN * source.n_features)
     if not source.is_sparse:
-        most_bytes = max(budget, LEAST_BUDGET) * group.size
-        n_rows = most_bytes / (source.n_features * source.dtype.itemsize)
-        few = min(SAMPLED_PER_COLUMN * source.n_features, LARGEST_PART * n_rows)
-        wanted = min(wanted, max(PART_OF_BUDGET * n_rows, few))
+        row_bytes = source.n_features * source.dtype.itemsize
+        most = max(budget, LEAST_BUDGET) * group.size / row_bytes
+        few = min(SAMPLED_PER_COLUMN * source.n_features, LARGEST_PART * most)
+        wanted = min(wanted, max(PART_OF_BUDGET * most, few))
     wanted = max(wanted, 2 * n_classes)
-    by_weight = weight / totals.sum()
-    n_there = np.count_nonzero(counts)
-    by_class = (1 / (n_there * np.maximum(counts, 1)))[codes]
-    probability: np.ndarray = 0.5 * wanted * (by_weight + by_class)
-    return probability
+    per_class = 0.5 * wanted / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    draw = Draw(codes, weight, 0.5 * wanted / totals.sum(), per_class, seed=group.rank)
+    return draw, min(wanted, n_rows) / group.size
 
 
 def _bar(what: str, total: int | None, verbose: bool) -> Any:
