@@ -193,7 +193,8 @@ class ArrayRows(TrainingSet):
         elif self.n_rows:
             some = self.sample(MANY).X
         if self.group.size > 1:
-            known = self.group.gathered(None if some is None else some.cpu())
+            # A copy: a pickled view would have all rows with it.
+            known = self.group.gathered(None if some is None else some.cpu().clone())
             some = stacked([part for part in known if part is not None]).to(self.device)
         assert some is not None
         return centre_of(some) if len(some) else None
