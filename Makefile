@@ -26,8 +26,9 @@ help:
 demo: .venv/.installed-datasets,plot
 	$(BIN)/python examples/demo.py
 
+# A process for each of two cores, with a thread of its own.
 test: lint
-	$(BIN)/python -m pytest --cov
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadgroup
 
 # Old packages next to new ones warn of each other.
 OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecationWarning
@@ -35,7 +36,7 @@ OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecat
 test-oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[dev]'
-	.venv-oldest/bin/python -m pytest $(OLD_WARNINGS)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup $(OLD_WARNINGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check

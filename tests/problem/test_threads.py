@@ -12,9 +12,14 @@ from torchlogreg.problem.threads import ALONE, threads_for
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.skipif(
-    torch.get_num_threads() < 2, reason="there is one thread anyway on this machine"
-)
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """There may be one, as the suite asks for: these tests are of several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_small_work_is_done_alone_and_large_work_is_not():
@@ -24,6 +29,14 @@ def test_small_work_is_done_alone_and_large_work_is_not():
     assert torch.get_num_threads() == before
     with threads_for(ALONE + 1, CPU):
         assert torch.get_num_threads() == before
+
+
+def test_threads_are_left_to_what_else_is_busy():
+    with threads_for(ALONE + 1, CPU, n_busy=1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    with threads_for(ALONE + 1, CPU, n_busy=5):
+        assert torch.get_num_threads() == 1
 
 
 def test_the_limit_is_lifted_after_an_error():
@@ -53,9 +66,9 @@ def test_other_threads_keep_theirs():
 def test_fits_choose_by_their_size(monkeypatch):
     seen = []
 
-    def limit(work, device):
+    def limit(work, device, n_busy):
         seen.append(work)
-        return threads_for(work, device)
+        return threads_for(work, device, n_busy)
 
     monkeypatch.setattr("torchlogreg.estimators.base.threads_for", limit)
     rng = np.random.default_rng(0)
@@ -73,7 +86,7 @@ def test_many_threads_fit_at_the_same_time_as_one_does():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(150, 5)), np.arange(150) % 3
     expected = TorchLogisticRegression().fit(X, y).coef_
-    before, found = torch.get_num_threads(), []
+    found, before = [], [library.num_threads for library in threads._openmp()]
 
     def fit():
         for _ in range(5):
@@ -86,8 +99,7 @@ def test_many_threads_fit_at_the_same_time_as_one_does():
         thread.join()
     assert len(found) == 40
     assert all(np.array_equal(coef, expected) for coef in found)
-    assert torch.get_num_threads() == before
-    assert all(library.num_threads == before for library in threads._openmp())
+    assert [library.num_threads for library in threads._openmp()] == before
 
 
 def test_a_thread_that_has_used_torch_for_nothing_else_computes_alone():
