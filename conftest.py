@@ -34,6 +34,7 @@ README = Sybil(
 pytest_collect_file = (PAGES + README).pytest()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Keep the examples of a page in one process, and one cluster at a time on the machine."""
     for item in items:

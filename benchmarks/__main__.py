@@ -19,6 +19,7 @@ from benchmarks.memory import PROCESSES, peak_memory
 from benchmarks.paths import paths
 from benchmarks.predictions import predictions
 from benchmarks.runner import environment, run
+from benchmarks.scale import scale
 from benchmarks.solver_choice import solver_choice
 from benchmarks.sparse_models import sparse_curves, sparse_models
 from benchmarks.stream import stream, summary
@@ -191,6 +192,24 @@ def measure_stream(options, output):
     return records
 
 
+def measure_scale(options, output):
+    """Rows on disk and in several processes."""
+    records = scale()
+    keys = ["rows", "gigabytes", "seconds", "iterations", "reads", "peak", "bytes_per_iteration"]
+    print(tabulate([[record.get(key) for key in keys] for record in records], headers=keys))
+    return records
+
+
+def measure_clusters(options, output):
+    """Fits on a local cluster, next to others'."""
+    from benchmarks.clusters import clusters  # which needs Dask
+
+    records = clusters(options.C)
+    keys = ["n", "d", "n_classes", "competitor", "seconds", "times_ours", "excess", "left_out"]
+    print(tabulate([[record.get(key) for key in keys] for record in records], headers=keys))
+    return records
+
+
 PARTS = {
     "table": table,
     "lasso": lasso,
@@ -205,6 +224,8 @@ PARTS = {
     "predictions": measure_predictions,
     "solvers": measure_solvers,
     "stream": measure_stream,
+    "scale": measure_scale,
+    "clusters": measure_clusters,
 }
 
 

@@ -1,30 +1,24 @@
-"""Fits on a local cluster next to dask-ml's and Spark's: ``python -m benchmarks.clusters``.
+"""Fits on a local cluster next to dask-ml's and Spark's.
 
 All minimise the mean loss plus ||W||² / (2 C n) with a free intercept, but for dask-ml's "newton",
 which has no penalty. Two processes of Dask with one thread each hold half of the rows; Spark, which
 is one process on one machine, has two threads. Who is not installed is left out.
 """
 
-import argparse
-import contextlib
-import json
 import statistics
 import sys
 import time
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import dask.array as da
 import numpy as np
 from distributed import Client, LocalCluster
-from tabulate import tabulate
 
 from benchmarks.competitors import dask_ml, spark
 from benchmarks.competitors.not_applicable import NotApplicableError
 from benchmarks.datasets import synthetic
 from benchmarks.judge import objective
-from benchmarks.runner import PAUSE, environment
+from benchmarks.runner import PAUSE
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.distributed import dask
 
@@ -37,15 +31,10 @@ WORKERS = 2
 TURNS, PATIENCE = 3, 20.0
 """Turns of each, after a fit that warms up; who needs more seconds for that takes no turns."""
 
-PACKAGES = ("dask", "distributed", "dask-ml", "dask-glm", "numba", "pyspark", "pyarrow", "pandas")
-"""Of which the version is recorded, besides the usual ones."""
-
-KEYS = ["n", "d", "n_classes", "competitor", "seconds", "times_ours", "iterations", "excess"]
-
 
 def clusters(C=1.0):
     """Return one record a data set and competitor, with the median time over the turns."""
-    local = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    local = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**local) as cluster, Client(cluster) as client:
         return [record for case in CASES for record in _compared(*case, C, client)]
 
@@ -115,28 +104,3 @@ def _scattered(array, client):
     ]
     pairs = zip(held, parts, strict=True)
     return da.concatenate([da.from_delayed(one, part.shape, part.dtype) for one, part in pairs])
-
-
-def main():
-    """Run, print the table, and write the JSON if that is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.clusters", description=__doc__)
-    parser.add_argument("--C", type=float, default=1.0, help="inverse regularisation strength")
-    parser.add_argument("--output", type=Path, help="JSON file; without, none is written")
-    options = parser.parse_args()
-    records = clusters(options.C)
-    rows = [[r[key] for key in KEYS] for r in records if "left_out" not in r]
-    print(tabulate(rows, headers=KEYS, floatfmt=("", "", "", "", ".2f", ".1f", "", ".1e")))
-    for r in records:
-        if "left_out" in r:
-            print(f"Left out for {r['n_classes']} classes: {r['competitor']} ({r['left_out']})")
-    if options.output:
-        found = environment()
-        for name in PACKAGES:
-            with contextlib.suppress(PackageNotFoundError):
-                found["packages"][name] = version(name)
-        results = {"environment": found, "C": options.C, "records": records}
-        options.output.write_text(json.dumps(results, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -259,6 +259,46 @@ def write(folder):
     (folder / "comparison.inc").write_text(comparison("rst") + "\n")
 
 
+def scale_table(records):
+    """Rows on disk and in several processes."""
+    headers = ["rows", "GB", "seconds", "iterations", "reads", "GB above before", "kB an iteration"]
+    cells = [
+        [
+            record["rows"],
+            _shown(record.get("gigabytes"), ".0f"),
+            _shown(record["seconds"], ".2f"),
+            _shown(record.get("iterations"), "d"),
+            _shown(record.get("reads"), ".1f"),
+            _shown(record.get("peak"), ".2f", 1e-9),
+            _shown(record.get("bytes_per_iteration"), ".0f", 1e-3),
+        ]
+        for record in records
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
+def clusters_table(records):
+    """Fits on a local cluster next to those of dask-ml and Spark."""
+    headers = ["rows", "columns", "classes", "competitor", "s", "times ours", "excess"]
+    cells = [
+        [
+            f"{record['n']:,}",
+            record["d"],
+            record["n_classes"],
+            record["competitor"],
+            _shown(record.get("seconds"), ".2f"),
+            _shown(record.get("times_ours"), ".1f"),
+            record.get("left_out") or _shown(record.get("excess"), ".1e"),
+        ]
+        for record in records
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
+def _shown(number, form, unit=1):
+    return "" if number is None else format(number if unit == 1 else number * unit, form)
+
+
 PICTURES = ["curves", "lasso_curves"]
 """Runs of which a picture is drawn."""
 
@@ -271,6 +311,8 @@ PAGES = {
     "stream": stream.summary,
     "solvers": solver_table,
     "load": load_table,
+    "scale": scale_table,
+    "clusters": clusters_table,
 }
 """How runs are shown that are not a table of records."""
 

@@ -174,12 +174,14 @@ def timed_fits(fit, data, C, n_fits=1, **params):
 def environment():
     """Versions, hardware, and the BLAS of every library, for the record."""
     packages = ("torchlogreg", "torch", "scikit-learn", "scikit-learn-intelex", "skorch", "numpy")
+    on_clusters = ("dask", "distributed", "dask-ml", "pyspark", "pyarrow")
     keys = ("user_api", "internal_api", "version", "architecture", "num_threads", "threading_layer")
     pools = [{key: pool[key] for key in keys if key in pool} for pool in threadpool_info()]
     pools.sort(key=str)  # they are listed in the order in which they were loaded
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in (*packages, "scipy")},
+        "packages": {name: _version(name) for name in (*packages, "scipy")}
+        | {name: number for name in on_clusters if (number := _version(name))},
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "pools": pools,

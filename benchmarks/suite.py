@@ -41,6 +41,8 @@ SUITE = {
     "epochs": ("epochs", "--datasets", "mnist", "iris"),
     "solvers": ("solvers",),
     "stream": ("stream",),
+    "scale": ("scale",),
+    "clusters": ("clusters",),
     "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
     "predictions": ("predictions", "--datasets", "iris", "credit", "census", "mnist", "sparse"),
 }

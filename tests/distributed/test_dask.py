@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster, wait
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from tests.distributed.deaths import DiesOnce
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV
@@ -35,7 +37,7 @@ TIGHT = {"tol": 1e-10}
 def client():
     with (
         LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None
+            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -238,3 +240,15 @@ def test_the_same_fit_succeeds_after_a_death(client, tmp_path):
         fit(model, *lazy, client=client)
     client.wait_for_workers(2, timeout=30)
     assert_same(fit(model, *lazy, client=client), TorchLogisticRegression(**TIGHT).fit(X, Y))
+
+
+def test_grids_run_on_the_workers(client):
+    """By joblib, as those of any estimator."""
+    grid = {"C": [0.1, 1.0]}
+    with parallel_config("dask"):
+        search = GridSearchCV(TorchLogisticRegression(**TIGHT), grid, cv=3).fit(X, Y)
+        scores = cross_val_score(TorchLogisticRegressionCV(Cs=2, cv=2), X, Y, cv=2, n_jobs=2)
+    alone = GridSearchCV(TorchLogisticRegression(**TIGHT), grid, cv=3).fit(X, Y)
+    assert search.best_params_ == alone.best_params_
+    assert_allclose(search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+    assert_allclose(scores, cross_val_score(TorchLogisticRegressionCV(Cs=2, cv=2), X, Y, cv=2))

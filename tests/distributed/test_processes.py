@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from tests.distributed.crew import TIMEOUT, together
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV, blocks, distributed
@@ -146,7 +147,10 @@ BAD = {
     "NaN": (lambda rank: {"X": X_BAD if rank else X_BAD * np.nan}, "NaN"),
     "features": (lambda rank: {"X": X_BAD[:, : 2 - rank]}, "disagree on the number of features"),
     "dtypes": (lambda rank: {"X": X_BAD.astype(f"f{4 + 4 * rank}")}, "disagree on the dtype"),
-    "parameters": (lambda rank: {"C": 1.0 + rank}, "disagree on the parameter C: '1.0'"),
+    "parameters": (
+        lambda rank: {"C": 1.0 + rank},
+        "disagree on the parameter C: 1.0 in process 0, 2.0 in process 1",
+    ),
     "mini-batches": (lambda rank: {"solver": "sgd"}, "solver='sgd' is for one process"),
     "no rows": (lambda rank: {"X": None, "y": None}, "None of the 2 processes has rows"),
     "one class": (lambda rank: {"y": 0 * Y_BAD}, "one class only"),
@@ -240,6 +244,42 @@ def test_without_a_group_it_is_said_what_to_do():
     assert not dist.is_initialized()
     with pytest.raises(RuntimeError, match="init_process_group"):
         distributed.fit(TorchLogisticRegression(), X_BAD, Y_BAD)
+
+
+def go_on(rank):
+    """Each process has another model; and then only one has."""
+    X, y = (array[rank::2] for array in cancer())
+    own = TorchLogisticRegression(warm_start=True, tol=1e-8).fit(X, y)
+    coef = distributed.fit(own, X, y).coef_
+    new = TorchLogisticRegression(warm_start=True, tol=1e-8)
+    try:
+        distributed.fit(own if rank else new, X, y)
+    except ValueError as error:
+        return coef, str(error)
+
+
+def test_warm_starts_begin_at_the_same_coefficients(tmp_path):
+    expected = TorchLogisticRegression(tol=1e-10).fit(*cancer()).coef_
+    for coef, said in together(tmp_path, 2, go_on):
+        assert_allclose(coef, expected, rtol=1e-4, atol=1e-6)
+        assert "has no previous fit" in said
+
+
+def watched(rank):
+    """Callbacks of all processes are alike, but not the same."""
+    X, y = (array[rank::2] for array in cancer())
+    model = TorchLogisticRegression(callbacks=[Callback()])
+    distributed.fit(model, X, y)
+    folds = [(np.arange(rank, 500), np.arange(500, 569))]
+    try:
+        distributed.fit(TorchLogisticRegressionCV(cv=folds), X, y)
+    except ValueError as error:
+        return str(error)
+
+
+def test_callbacks_may_watch_and_long_folds_are_compared(tmp_path):
+    for said in together(tmp_path, 2, watched):
+        assert "disagree on the parameter cv" in said
 
 
 def alone(rank):

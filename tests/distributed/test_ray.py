@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from ray.train import FailureConfig, RunConfig
+from ray.util.joblib import register_ray
 from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
 
 from tests.distributed.deaths import DiesOnce
 from torchlogreg import TorchLogisticRegression
@@ -104,6 +107,16 @@ def test_predictions_are_lazy(tmp_path):
     assert len(rows) == len(X)
     assert_array_equal(found["predict"], model.predict(rows))
     assert_allclose(np.stack(found["predict_proba"]), model.predict_proba(rows))
+
+
+def test_grids_run_on_the_workers():
+    """By joblib, as those of any estimator."""
+    register_ray()
+    grid = {"C": [0.1, 1.0]}
+    with parallel_config("ray"):
+        search = GridSearchCV(TorchLogisticRegression(), grid, cv=2).fit(X, Y)
+    alone = GridSearchCV(TorchLogisticRegression(), grid, cv=2).fit(X, Y)
+    assert_allclose(search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
 
 
 def test_a_column_may_hold_vectors():

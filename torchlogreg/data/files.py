@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,12 @@ class FileStamps:
     """Sizes and times of files, to notice that one of them changes."""
 
     def __init__(self, paths: Iterable[str | Path]) -> None:
-        self._stamps = {str(path): _stamp(path) for path in paths}
+        self._paths = [Path(path).resolve() for path in paths]
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, with the files as they are now."""
+        self._stamps = {path: _stamp(path) for path in self._paths}
 
     def check(self) -> None:
         """Look whether a file has changed.
@@ -32,16 +35,18 @@ class FileStamps:
             If one of them has.
         """
         for path, before in self._stamps.items():
-            if not os.path.exists(path) or _stamp(path) != before:
+            if not path.exists():
+                raise FileNotFoundError(f"{path} is gone: a fit reads it in every pass.")
+            if _stamp(path) != before:
                 raise RuntimeError(
                     f"{path} has changed since the first pass over the data: a fit needs the same "
                     "rows in every pass. Fit again when nobody writes to it."
                 )
 
 
-def _stamp(path: str | Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 class SlicedArray:
@@ -78,21 +83,41 @@ class MappedFile(SlicedArray):
     are let go of, therefore, when others are asked for.
     """
 
-    def __init__(self, array: np.memmap, name: str, start: int) -> None:
+    def __init__(self, array: np.memmap, name: str, start: int, map_start: int) -> None:
         super().__init__(array, name)
-        self._start, self._dtype, self._path = start, array.dtype, array.filename
+        self.path = Path(str(array.filename)).resolve()
+        """The file."""
+        self._dtype = array.dtype
+        self._map: mmap.mmap = array._mmap  # type: ignore[attr-defined]
+        self._start, self._map_start = start, map_start
+        """Positions of the first entry in what is mapped, and of that in the file."""
 
-    @cached_property
-    def _map(self) -> mmap.mmap:
-        with open(str(self._path), "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is needed to map the file again, and nothing of what it holds."""
+        return {name: value for name, value in vars(self).items() if name not in ("_map", "array")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map = np.memmap(self.path, np.uint8, mode="r")._mmap  # type: ignore[attr-defined]
+        self._start, self._map_start = self._start + self._map_start, 0
+
+    @property
+    def floats(self) -> np.dtype[Any]:
+        """The dtype of the entries: float32 or float64."""
+        return self._dtype
+
+    def read_into(self, block: np.ndarray, start: int) -> None:
+        """Read as many rows as a block has, from one on."""
+        np.copyto(block, self.view(start, start + len(block)))
 
     def view(self, start: int, stop: int) -> np.ndarray:
         """Return rows that are in memory by then; the system reads those after them meanwhile."""
         row_bytes = self.shape[1] * self._dtype.itemsize
         first, last = self._start + start * row_bytes, self._start + stop * row_bytes
-        if os.stat(str(self._path)).st_size < last:  # to read there would kill the process
-            raise EOFError(f"{self._path} ends before row {stop}")
+        if (
+            self.path.stat().st_size < self._map_start + last
+        ):  # to read there would kill the process
+            raise EOFError(f"{self.path} ends before row {stop}")
         self._advise("MADV_WILLNEED", last, 2 * last - first)
         entries = np.frombuffer(self._map, np.uint8, last - first, first)
         np.bitwise_or.reduce(entries[::FAULT_BYTES])  # now, and not when it is computed with
@@ -118,22 +143,21 @@ def reader_of(x: Any, name: str) -> SlicedArray:
     """Return a reader of the rows of an array, or of a .npy file."""
     if isinstance(x, (str, Path)):
         x = np.load(x, mmap_mode="r")
-    start = _position(x) if isinstance(x, np.memmap) else None
-    return SlicedArray(x, name) if start is None else MappedFile(x, name, start)
+    positions = _positions(x) if isinstance(x, np.memmap) else None
+    return SlicedArray(x, name) if positions is None else MappedFile(x, name, *positions)
 
 
-def _position(array: np.memmap) -> int | None:
-    """Position of the first entry in the file; None where the file does not have the rows as such.
+def _positions(array: np.memmap) -> tuple[int, int] | None:
+    """Positions of the first entry in what is mapped, and of that in the file.
 
-    That is so for memory that was written to without the file, and for other orders.
+    None where the file does not have the rows as such: for memory that was written to without the
+    file, and for other orders.
     """
-    mapped, base = getattr(array, "_mmap", None), getattr(array, "offset", None)
+    mapped, offset = getattr(array, "_mmap", None), getattr(array, "offset", None)
     is_float = array.dtype in (np.float32, np.float64) and array.dtype.isnative
-    is_plain = (
-        array.flags.c_contiguous and array.ndim == 2 and array.mode in ("r", "r+") and is_float
-    )
-    if mapped is None or base is None or array.filename is None or not is_plain:
+    is_plain = array.flags.c_contiguous and array.ndim == 2 and array.mode in ("r", "r+")
+    if mapped is None or offset is None or array.filename is None or not (is_plain and is_float):
         return None
     first = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
-    before = base - base % mmap.ALLOCATIONGRANULARITY
-    return int(before + array.__array_interface__["data"][0] - first)
+    map_start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    return array.__array_interface__["data"][0] - first, map_start

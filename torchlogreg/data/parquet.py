@@ -41,29 +41,9 @@ class ParquetSource(BlockSource):
     ) -> None:
         self.budget, self._target, self._weight = budget, target, sample_weight
         self._dataset = _dataset(path)
-        schema = self._dataset.schema
-        for name, column in (("target", target), ("sample_weight", sample_weight)):
-            if column is not None and column not in schema.names:
-                raise ValueError(
-                    f"{name}={column!r} is no column of {path!r}: {_some(schema.names)}."
-                )
-        others = [name for name in schema.names if name not in (target, sample_weight)]
-        self.feature_names = list(others if features is None else features)
-        if not self.feature_names:
-            raise ValueError(f"{path!r} has no column of features besides {target!r}.")
-        self.dtype = np.dtype(np.float32)
-        for name in self.feature_names:
-            if name not in schema.names:
-                raise ValueError(
-                    f"features: {name!r} is no column of {path!r}: {_some(schema.names)}."
-                )
-            if not _is_number(kind := schema.field(name).type):
-                raise ValueError(
-                    f"features: the column {name!r} of {path!r} is of type {kind}: numbers are "
-                    "needed. Encode it before, or leave it out."
-                )
-            if str(kind) not in ("float", "halffloat"):
-                self.dtype = np.dtype(np.float64)
+        self.feature_names, self.dtype = _features(
+            self._dataset.schema, path, target, features, sample_weight
+        )
         self.n_features = len(self.feature_names)
         groups = [
             (group, fragment.path)
@@ -112,6 +92,10 @@ class ParquetSource(BlockSource):
             number -= len(sizes)
         return "no rows"
 
+    def begin(self) -> None:
+        """Take note of files as they are."""
+        self._stamps.renew()
+
     def check(self) -> None:
         """Look whether files have changed since the first pass."""
         self._stamps.check()
@@ -148,13 +132,15 @@ class ParquetSource(BlockSource):
 def _dataset(path: Any) -> Any:
     """Return a data set of Arrow."""
     try:
+        import pyarrow as pa
         import pyarrow.dataset as ds
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise ImportError(
             "from_parquet needs Apache Arrow: pip install 'torchlogreg[parquet]'."
         ) from error
     if isinstance(path, ds.Dataset):
-        return path
+        return _checked_dataset(path)
     given = path if isinstance(path, (list, tuple)) else [path]
     files: list[str] = []
     for one in map(Path, given):
@@ -165,9 +151,59 @@ def _dataset(path: Any) -> Any:
             raise ValueError(f"path={str(one)!r} is a folder without *.parquet files.")
         files += [str(file) for file in found]
     try:
-        return ds.dataset(files, format="parquet")
+        schemas = [pq.read_schema(file) for file in files]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        return ds.dataset(files, format="parquet", schema=schema)
     except Exception as error:
         raise OSError(f"path={path!r} cannot be read as Parquet: {error}") from error
+
+
+def _checked_dataset(dataset: Any) -> Any:
+    """Return a data set of Arrow, if it is one of whole Parquet files."""
+    try:
+        fragments = list(dataset.get_fragments())
+    except ValueError as error:
+        raise ValueError(f"path={dataset!r}: {error} Filter the rows before.") from error
+    if not all(hasattr(fragment, "split_by_row_group") for fragment in fragments):
+        raise ValueError(f"path={dataset!r} is not made of Parquet files: use from_iterable.")
+    return dataset
+
+
+def _features(
+    schema: Any,
+    path: Any,
+    target: str | None,
+    features: Sequence[str] | None,
+    sample_weight: str | None,
+) -> tuple[list[str], np.dtype[Any]]:
+    """Return the names of the features, and the dtype that holds all of them."""
+    if isinstance(features, str):
+        raise ValueError(f"features={features!r} must be a list of names of columns.")
+    own = [name for name in (target, sample_weight) if name is not None]
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    others = [name for name in schema.names if name not in own and name not in index]
+    names = list(others if features is None else features)
+    wanted = [*names, *own]
+    for name in wanted:
+        if wanted.count(name) > 1:
+            raise ValueError(
+                f"The column {name!r} is named twice among {features=}, {target=} and "
+                f"{sample_weight=}: name each of them once."
+            )
+        if name not in schema.names:
+            what = {target: "target", sample_weight: "sample_weight"}.get(name, "features")
+            raise ValueError(f"{what}={name!r} is no column of {path!r}: {_some(schema.names)}.")
+    if not names:
+        raise ValueError(f"{path!r} has no column of features besides {target!r}.")
+    kinds = {name: schema.field(name).type for name in names}
+    for name, kind in kinds.items():
+        if not _is_number(kind):
+            raise ValueError(
+                f"features: the column {name!r} of {path!r} is of type {kind}: numbers are needed. "
+                "Encode it before, or leave it out."
+            )
+    is_single = all(str(kind) in ("float", "halffloat") for kind in kinds.values())
+    return names, np.dtype(np.float32 if is_single else np.float64)
 
 
 def _is_number(kind: Any) -> bool:

@@ -91,12 +91,18 @@ def _compare(facts: list[tuple[int, dict[str, Any]]], remedy: str) -> None:
     """Refuse facts that differ from those of the first."""
     first, expected = facts[0]
     for rank, found in facts[1:]:
-        for name in expected.keys() | found.keys():
-            if found.get(name) != expected.get(name):
+        for name in dict.fromkeys([*expected, *found]):
+            one, other = expected.get(name), found.get(name)
+            if one != other and not (one != one and other != other):  # which nan is not
                 raise ValueError(
-                    f"The processes disagree on the {name}: {expected.get(name)!r} in process "
-                    f"{first}, {found.get(name)!r} in process {rank}. {remedy}"
+                    f"The processes disagree on the {name}: {_short(one)} in process {first}, "
+                    f"{_short(other)} in process {rank}. {remedy}"
                 )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _names(estimator: Any) -> list[str] | None:
@@ -104,15 +110,26 @@ def _names(estimator: Any) -> list[str] | None:
     return None if names is None else list(names)
 
 
-def _parameters(estimator: Any) -> dict[str, str]:
-    """Parameters of an estimator that can be compared: what prints alike is alike."""
-    plain = (bool, int, float, str, type(None), tuple, list, dict, np.generic, np.ndarray)
+def _parameters(estimator: Any) -> dict[str, Any]:
+    """Class of an estimator, and those of its parameters that can be compared."""
     given = estimator.get_params(deep=False)
-    return {
-        f"parameter {name}": repr(value)
-        for name, value in given.items()
-        if isinstance(value, plain) and name != "device"
-    }
+    compared = {f"parameter {name}": _plain(value) for name, value in given.items()}
+    compared.pop("parameter device")
+    return {"class of the estimator": type(estimator).__name__, **compared}
+
+
+def _plain(value: Any) -> Any:
+    """Return what a value is made of, as numbers, strings and tuples; of others, their class."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(entry) for entry in value)
+    if isinstance(value, dict):
+        return tuple((_plain(key), _plain(entry)) for key, entry in value.items())
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    inside = getattr(value, "__dict__", {}) if hasattr(value, "split") else {}
+    return type(value).__name__, _plain(inside)
 
 
 def _empty(estimator: Any, facts: dict[str, Any]) -> Tensor:

@@ -5,6 +5,7 @@ What users get from :mod:`torchlogreg.blocks` is one of these.
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -26,6 +27,9 @@ BLOCK_BYTES = 2**24
 
 N_HELD = 3
 """Blocks in use at a time: one that is computed with, one that waits, one that is read."""
+
+CHECKED_ENTRIES = 1024
+"""Entries of a block that are looked at, to notice that it has changed."""
 
 Allocate = Callable[[int], np.ndarray]
 """Returns memory for a dense block of so many rows."""
@@ -73,6 +77,9 @@ class BlockSource(ABC):
     def where(self, number: int) -> str:
         """Say where a block comes from, for errors."""
 
+    def begin(self) -> None:  # noqa: B027
+        """Take note of files as they are: those of a source that has none are not looked at."""
+
     def check(self) -> None:  # noqa: B027
         """Look whether files have changed since the first pass: there are none.
 
@@ -103,6 +110,14 @@ class BlockSource(ABC):
         """Yield the same with labels and weights."""
         for X, (_, labels) in zip(self.features(), self.labels(), strict=True):
             yield X, labels
+
+    def labels_and_sums(self) -> Iterator[tuple[int, Labels, int | None]]:
+        """Yield the same as :meth:`labels`, and checksums of the features that are read with them.
+
+        These are None where features are not read for that.
+        """
+        for n_rows, labels in self.labels():
+            yield n_rows, labels, None
 
     def checked(self, X: torch.Tensor, number: int) -> torch.Tensor:
         """Return a block, if all of its entries are finite numbers."""
@@ -193,11 +208,13 @@ class ArraySource(BlockSource):
         self, X: Sequence[Any], y: Sequence[Any] | None, sample_weight: Any, budget: int | None
     ) -> None:
         self.budget = budget
-        self._stamps = FileStamps([x for x in X if isinstance(x, (str, Path))])
         self._names = [
             str(x) if isinstance(x, (str, Path)) else f"array {i}" for i, x in enumerate(X)
         ]
         self._readers = [reader_of(x, "X") for x in X]
+        mapped = [reader.path for reader in self._readers if isinstance(reader, MappedFile)]
+        named = [x for x in X if isinstance(x, (str, Path))]
+        self._stamps = FileStamps(dict.fromkeys([*mapped, *named]))
         self._y = None if y is None else [_opened(part, "y") for part in y]
         self._weight = None
         if sample_weight is not None:
@@ -270,6 +287,10 @@ class ArraySource(BlockSource):
         part, start, stop = self._places[number]
         return f"rows {start} to {stop - 1} of {self._names[part]}"
 
+    def begin(self) -> None:
+        """Take note of files as they are."""
+        self._stamps.renew()
+
     def check(self) -> None:
         """Look whether files have changed since the first pass."""
         self._stamps.check()
@@ -293,40 +314,67 @@ class IterableSource(BlockSource):
                 "every pass: an iterator can be read once only. Write lambda: ... ."
             )
         self.budget, self._make = budget, make_blocks
+        made = make_blocks()
+        if isinstance(made, Iterator) and made is make_blocks():
+            raise ValueError(
+                f"make_blocks={make_blocks!r} returns the same iterator again: it is read to its "
+                "end once only. Let it make a new one whenever it is called."
+            )
         first = next(self._made(), None)
         if first is None:
             raise ValueError(f"make_blocks={make_blocks!r} makes no block: a fit needs rows.")
         X = first[0]
-        self.n_features = X.shape[1]
+        self.n_features, self.feature_names = X.shape[1], first[2]
         self.is_sparse = hasattr(X, "tocsr")
-        self.dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        self.dtype = _floats(X.dtype)
 
     def labels(self) -> Iterator[tuple[int, Labels]]:
         """Yield the number of rows of every block, their labels and weights."""
-        for X, labels in self._made():
+        for X, labels, _ in self._made():
             yield X.shape[0], labels
+
+    def labels_and_sums(self) -> Iterator[tuple[int, Labels, int | None]]:
+        """Yield the same with checksums of the features, which are made with the labels."""
+        for X, labels, names in self._made():
+            yield X.shape[0], labels, checksum(self._checked_block(X, names, self.empty))
+
+    def blocks(self) -> Iterator[tuple[torch.Tensor, Labels]]:
+        """Yield features, labels and weights, as they are made together."""
+        for number, (X, labels, names) in enumerate(self._made()):
+            block = self._checked_block(X, names, self.empty)
+            yield self.checked(tensor_of(block), number), labels
 
     def read(self, start: int, allocate: Allocate) -> Iterator[Any]:
         """Yield the features of the blocks from one on."""
-        for X, _ in islice(self._made(), start, None):
-            if hasattr(X, "tocsr") != self.is_sparse or X.shape[1] != self.n_features:
-                raise ValueError(
-                    f"make_blocks makes blocks of {self.n_features} columns, and one of shape "
-                    f"{X.shape} that is a {type(X).__name__}: all must be alike."
-                )
-            if self.is_sparse:
-                yield X.tocsr().astype(self.dtype, copy=False)
-            else:
-                block = allocate(X.shape[0])
-                np.copyto(block, X, casting="unsafe")
-                yield block
+        for X, _, names in islice(self._made(), start, None):
+            yield self._checked_block(X, names, allocate)
+
+    def _checked_block(self, X: Any, names: list[str] | None, allocate: Allocate) -> Any:
+        """Return features as the first block has them."""
+        is_alike = hasattr(X, "tocsr") == self.is_sparse and X.shape[1] == self.n_features
+        if not is_alike or names != self.feature_names:
+            others = "" if names == self.feature_names else f" and the columns {names}"
+            raise ValueError(
+                f"make_blocks makes blocks of {self.n_features} columns, and one of shape "
+                f"{X.shape}{others} that is a {type(X).__name__}: all must be alike."
+            )
+        if np.result_type(self.dtype, _floats(X.dtype)) != self.dtype:
+            raise ValueError(
+                f"make_blocks makes a block of dtype {X.dtype}, and the first was read as "
+                f"{self.dtype}: digits would be lost. Give all blocks the same dtype."
+            )
+        if self.is_sparse:
+            return X.tocsr().astype(self.dtype, copy=False)
+        block = allocate(X.shape[0])
+        np.copyto(block, X, casting="unsafe")
+        return block
 
     def where(self, number: int) -> str:
         """Say where a block comes from."""
         return f"block {number} of make_blocks()"
 
-    def _made(self) -> Iterator[tuple[Any, Labels]]:
-        """Yield features and labels of the blocks that have rows."""
+    def _made(self) -> Iterator[tuple[Any, Labels, list[str] | None]]:
+        """Yield features, labels and names of columns of the blocks that have rows."""
         for number, block in enumerate(self._make()):
             parts = block if isinstance(block, (tuple, list)) else (block,)
             if not 1 <= len(parts) <= 3:
@@ -335,6 +383,7 @@ class IterableSource(BlockSource):
                     "and maybe weights."
                 )
             X, y, weight = (*parts, None, None)[:3]
+            names = names_of(X)
             X = X if hasattr(X, "tocsr") else np.asarray(as_numpy(X))
             if X.ndim != 2:
                 raise ValueError(
@@ -343,7 +392,28 @@ class IterableSource(BlockSource):
                 )
             if X.shape[0]:
                 y, weight = (None if v is None else np.asarray(as_numpy(v)) for v in (y, weight))
-                yield X, (y, weight)
+                yield X, (y, weight), names
+
+
+def names_of(X: Any) -> list[str] | None:
+    """Return the names of the columns of a data frame; None if there are none."""
+    names = [*getattr(X, "columns", ())]
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def checksum(block: Any) -> int:
+    """Return a checksum of some entries, spread over a block."""
+    entries = block.data if hasattr(block, "tocsr") else block.ravel(order="K")
+    some = entries[:: max(len(entries) // CHECKED_ENTRIES, 1)]
+    return zlib.crc32(np.ascontiguousarray(some).data)
+
+
+def _floats(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in which numbers of another are read."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub":
+        raise ValueError(f"make_blocks makes features of dtype {dtype}: real numbers are needed.")
+    return np.dtype(np.float32 if dtype in (np.float32, np.float16) else np.float64)
 
 
 def _opened(part: Any, name: str) -> Any:

@@ -19,15 +19,12 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data.sharing import stacked
-from torchlogreg.data.sources import N_HELD, BlockSource, tensor_of
+from torchlogreg.data.sources import N_HELD, BlockSource, checksum, tensor_of
 from torchlogreg.data.training_data import n_entries_of
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.row_block import RowBlock, select_rows
 from torchlogreg.problem.sparse import SparseBlock
 from torchlogreg.problem.stored import Sample, StoredMatrix
-
-CHECKED_ENTRIES = 1024
-"""Entries of a block that are looked at, to notice that it has changed."""
 
 
 class Store(StoredMatrix):
@@ -39,6 +36,8 @@ class Store(StoredMatrix):
         Where blocks are read from.
     sizes : list of int
         Number of rows of every block.
+    known : list of int or None
+        Checksums of the blocks, where labels came with features.
     draw : Draw
         How the rows of the sample are drawn.
     most_bytes : int
@@ -58,6 +57,7 @@ class Store(StoredMatrix):
         self,
         source: BlockSource,
         sizes: list[int],
+        known: list[int | None],
         draw: Draw,
         most_bytes: int,
         device: torch.device,
@@ -69,7 +69,7 @@ class Store(StoredMatrix):
         self.n_entries = 0
         self.n_blocks_read = 0
         """Blocks that were read, from the first pass on."""
-        self._source = source
+        self._source, self._known = source, known
         self._kept: dict[int, RowBlock] = {}
         self._slot: tuple[int, RowBlock] | None = None
         self._reader: Reader | None = None
@@ -105,10 +105,7 @@ class Store(StoredMatrix):
         block, check = self._reader.next()
         self.n_blocks_read += 1
         if check != self._sums[number]:
-            raise RuntimeError(
-                f"{self._source.where(number)} has changed since the first pass over the data: a "
-                "fit needs the same rows in every pass."
-            )
+            raise changed(self._source, number)
         self._slot = number, self._block(block)
         return self._slot[1]
 
@@ -139,6 +136,9 @@ class Store(StoredMatrix):
         try:
             for number, (n_rows, places) in enumerate(zip(self.sizes, drawn, strict=True)):
                 X, check = reader.next()
+                expected = self._known[number]
+                if expected is not None and check != expected:
+                    raise changed(self._source, number)
                 self._sums.append(check)
                 self._source.checked(X, number)
                 self.n_entries += n_entries_of(X)
@@ -152,6 +152,7 @@ class Store(StoredMatrix):
                     n_bytes += size
                 self.n_blocks_read += 1
                 advance(n_rows)
+            reader.finish()
         finally:
             reader.stop()
 
@@ -207,6 +208,14 @@ class Draw:
         return drawn
 
 
+def changed(source: BlockSource, number: int) -> RuntimeError:
+    """Return the error that says that a block is not what it was."""
+    return RuntimeError(
+        f"{source.where(number)} has changed since the first pass over the data: a fit needs the "
+        "same rows in every pass, in the same order."
+    )
+
+
 class Reader:
     """Gives out blocks, from one on, and begins again after the last.
 
@@ -259,6 +268,15 @@ class Reader:
         if self.position == self._n_blocks:
             self.position = self._first
         return found
+
+    def finish(self) -> None:
+        """See to the end of the only pass: there must be no more blocks."""
+        if self._thread is None:
+            next(self._blocks, None)
+            return
+        self._thread.join(timeout=60)
+        if not self._queue.empty():
+            self._wait(self._thread)
 
     def stop(self) -> None:
         """End the thread."""
@@ -322,7 +340,7 @@ def _passes(
                 raise RuntimeError(
                     f"{source.where(number)} {found}; in the first pass it had {expected}. {again}"
                 )
-            yield tensor_of(block), _checksum(block)
+            yield tensor_of(block), checksum(block)
         if next(blocks, None) is not None:
             raise RuntimeError(f"There are more than the {len(sizes)} blocks before. {again}")
         if is_once:
@@ -350,13 +368,6 @@ class _Buffers:
         if self._is_by_columns:
             return buffer[:n_entries].reshape(self._n_features, n_rows).T
         return buffer[:n_entries].reshape(n_rows, self._n_features)
-
-
-def _checksum(block: Any) -> int:
-    """Return a checksum of some entries, spread over a block."""
-    entries = block.data if hasattr(block, "tocsr") else block.ravel(order="K")
-    some = entries[:: max(len(entries) // CHECKED_ENTRIES, 1)]
-    return zlib.crc32(np.ascontiguousarray(some).data)
 
 
 def _bytes_of(X: Tensor) -> int:

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from torchlogreg.data.containers import ARRAYS, alias
 from torchlogreg.data.labels import among_all, distinct, joined_labels, places_among
 from torchlogreg.data.sharing import joined_features
-from torchlogreg.data.sources import BlockSource, tensor_of
-from torchlogreg.data.store import Draw, Store
+from torchlogreg.data.sources import BlockSource
+from torchlogreg.data.store import Draw, Reader, Store, changed
 from torchlogreg.data.training_data import Features, TrainingData, check_device
 from torchlogreg.data.weights import row_weights
 from torchlogreg.problem.families import family_of
@@ -59,7 +59,8 @@ def check_blocks(
                     f"Name it where they are made: see torchlogreg.blocks."
                 )
         target_device = check_device(device, source)
-        sizes, labels, codes, weight = _labels(source, verbose)
+        source.begin()
+        sizes, sums, labels, codes, weight = _labels(source, verbose)
         tell_features(estimator, source)
     if group.size > 1:
         labels, codes = among_all(labels, codes, group)
@@ -77,13 +78,13 @@ def check_blocks(
     X: Features
     if not group.any(not is_small):
         with group.together():
-            X = _in_memory(source, sizes, verbose).to(target_device)
+            X = _in_memory(source, sizes, sums, verbose).to(target_device)
     else:
         draw, n_drawn = _draw(source, codes, row_weight, len(labels), budget, group)
         if not source.is_sparse:
             rest -= n_drawn * source.n_features * source.dtype.itemsize
         with group.together(), _bar("reading", len(codes), verbose) as bar:
-            X = Store(source, sizes, draw, int(rest), target_device, bar.update)
+            X = Store(source, sizes, sums, draw, int(rest), target_device, bar.update)
     elsewhere = (0, 0)
     if group.size > 1:
         X, elsewhere = joined_features(estimator, X, group)
@@ -128,12 +129,12 @@ def tell_features(estimator: Any, source: BlockSource, *, is_new: bool = True) -
 
 def _labels(
     source: BlockSource, verbose: bool
-) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return sizes of blocks; labels, the code of each row, and weights."""
-    sizes, parts = [], []
+) -> tuple[list[int], list[int | None], np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return sizes of blocks, and checksums; labels, the code of each row, and weights."""
+    sizes, sums, parts = [], [], []
     weights: list[np.ndarray] = []
     with _bar("labels", None if source.sizes is None else sum(source.sizes), verbose) as bar:
-        for number, (n_rows, (y, weight)) in enumerate(source.labels()):
+        for number, (n_rows, (y, weight), found) in enumerate(source.labels_and_sums()):
             where = source.where(number)
             if y is None:
                 raise ValueError(
@@ -153,35 +154,35 @@ def _labels(
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{where}: {error}") from error
             sizes.append(n_rows)
-            weights += [] if weight is None else [weight]
+            sums.append(found)
+            weights += [] if weight is None else [np.array(weight)]  # a copy: it may be used again
             bar.update(n_rows)
     if weights and len(weights) < len(sizes):
         raise ValueError("Some blocks have weights and others have none: give all of them weights.")
     labels = joined_labels([labels for labels, _ in parts])
     codes = [places_among(own, labels)[codes] for own, codes in parts]
-    return sizes, labels, np.concatenate(codes), np.concatenate(weights) if weights else None
+    weight = np.concatenate(weights) if weights else None
+    return sizes, sums, labels, np.concatenate(codes), weight
 
 
-def _in_memory(source: BlockSource, sizes: list[int], verbose: bool) -> Tensor:
+def _in_memory(
+    source: BlockSource, sizes: list[int], sums: list[int | None], verbose: bool
+) -> Tensor:
     """Read all blocks into one matrix."""
     X = source.empty(sum(sizes))
-    starts = np.cumsum([0, *sizes]).tolist()
-    places = iter(starts)
-
-    def allocate(n_rows: int) -> np.ndarray:
-        start: int = next(places)
-        return X[start : start + n_rows]
-
-    with _bar("reading", len(X), verbose) as bar:
-        for number, (start, block) in enumerate(
-            zip(starts, source.read(0, allocate), strict=False)
-        ):
-            rows = X[start : start + len(block)]
-            if not np.may_share_memory(rows, block):
-                rows[:] = block
-            source.checked(tensor_of(rows), number)
-            bar.update(len(block))
-    source.check()
+    reader, start = Reader(source, sizes, 0, 0, is_once=True), 0
+    try:
+        with _bar("reading", len(X), verbose) as bar:
+            for number, (size, expected) in enumerate(zip(sizes, sums, strict=True)):
+                block, found = reader.next()
+                if expected is not None and found != expected:
+                    raise changed(source, number)
+                X[start : start + size] = source.checked(block, number).numpy()
+                start += size
+                bar.update(size)
+        reader.finish()
+    finally:
+        reader.stop()
     return torch.from_numpy(X)
 
 

@@ -33,10 +33,11 @@ def row_weights(
         return np.ones(len(codes))
     with group.together():
         given = as_numpy(sample_weight)
-        is_alone = group.size == 1
-        is_zero = not len(codes) or (given is not None and not np.any(given))
-        weight: np.ndarray = np.zeros(len(codes))  # which others may make up for
-        if is_alone or not is_zero:
+        weight: np.ndarray = np.zeros(len(codes))
+        is_zero = group.size > 1 and (  # which others may make up for
+            not len(codes) or (given is not None and not np.any(np.asarray(given)))
+        )
+        if not is_zero:
             weight = _check_sample_weight(given, codes, dtype=np.float64, ensure_non_negative=True)
     if class_weight is not None:
         product, per_class = _times_class_weights(weight, codes, class_weight, classes, group)

@@ -102,7 +102,7 @@ def fit(
 def predict(estimator: Any, X: Any) -> Any:
     """Return the labels of the rows of a Dask collection, lazily: a Dask array of shape (n,).
 
-    See :func:`predict_proba`.
+    See :func:`~torchlogreg.distributed.dask.predict_proba`.
     """
     return _lazily("predict", estimator, X)
 
@@ -128,7 +128,7 @@ def predict_proba(estimator: Any, X: Any) -> Any:
 def decision_function(estimator: Any, X: Any) -> Any:
     """Return the logits for the rows of a Dask collection, lazily: of shape (n,) or (n, K).
 
-    See :func:`predict_proba`.
+    See :func:`~torchlogreg.distributed.dask.predict_proba`.
     """
     return _lazily("decision_function", estimator, X)
 

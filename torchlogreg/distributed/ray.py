@@ -45,12 +45,12 @@ def fit(
 ) -> _Estimator:
     """Fit an estimator to a data set of Ray.
 
-    The rows are brought into Ray's object store. Then a :class:`ray.train.torch.TorchTrainer`
+    The rows are brought into Ray's object store. Then a ``ray.train.torch.TorchTrainer``
     starts the workers. Each copies its part of the blocks, of which there should be a few for every
     worker, and they send each other sums, by gloo for CPUs and NCCL for GPUs. The result is that of
     a single process with all rows.
 
-    If a worker dies, and ``run_config`` has a :class:`ray.train.FailureConfig`, all of them begin
+    If a worker dies, and ``run_config`` has a ``ray.train.FailureConfig``, all of them begin
     again. The fitted estimator comes back by the file ``estimator.joblib`` in the checkpoint of the
     run: with several machines, ``run_config`` needs a ``storage_path`` that all can reach.
 
@@ -144,7 +144,10 @@ def fit(
 
 
 def predict(estimator: Any, dataset: Any, *, feature_columns: Any = None) -> Any:
-    """Add a column "predict" with the labels, lazily; see :func:`predict_proba`."""
+    """Add a column "predict" with the labels, lazily.
+
+    See :func:`~torchlogreg.distributed.ray.predict_proba`.
+    """
     return _with_column("predict", estimator, dataset, feature_columns)
 
 

@@ -128,8 +128,16 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
             hooks = EpochHooks(task.begin, task.end, task.check)
         with full_precision(rows.device):
             net = make_net(self, solver, rows, len(labels), valid_set, hooks)
-            if self.warm_start and hasattr(self, "coef_"):
-                net.start_at(self._starting_coef(labels, rows))
+            is_warm = self.warm_start and hasattr(self, "coef_")
+            if rows.group.any(is_warm):
+                with rows.group.together():
+                    start = self._starting_coef(labels, rows) if is_warm else None
+                    if start is None:
+                        raise ValueError(
+                            "warm_start=True: this process has no previous fit, and others have. "
+                            "Give all of them the same estimator."
+                        )
+                net.start_at(rows.group.agreed(start))
             elif isinstance(rows, ArrayRows) and rows.rows.is_stored and net.max_epochs:
                 net.start_at(minimiser_of_sketch(self, solver, net, rows))
             net.partial_fit(rows)
