@@ -501,6 +501,18 @@ def test_a_replaced_file_is_not_read_for_a_memory_map(tmp_path):
     assert_array_equal(TorchLogisticRegression().fit(rows).coef_, expected)
 
 
+def test_columns_in_the_names_of_folders_are_not_lost(tmp_path):
+    for value in (0, 1):
+        (tmp_path / f"k={value}").mkdir()
+        parquet(tmp_path / f"k={value}", n_files=1)
+    with pytest.raises(ValueError, match="such as 'k=0', which stand for a column"):
+        blocks.from_parquet(tmp_path, target="label")
+    dataset = ds.dataset(tmp_path, format="parquet", partitioning="hive")
+    rows = blocks.from_parquet(dataset, target="label", sample_weight="weight")
+    assert rows.feature_names == [*NAMES, "k"]
+    assert [block[0, -1].item() for block in rows.features()][:: len(rows.sizes) - 1] == [0, 1]
+
+
 def test_columns_are_named_once(tmp_path):
     for given in ({"features": ["weight", "label"]}, {"features": ["weight", "weight"]}):
         with pytest.raises(ValueError, match="named twice"):

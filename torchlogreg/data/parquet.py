@@ -149,6 +149,12 @@ def _dataset(path: Any) -> Any:
         found = sorted(one.rglob("*.parquet")) if one.is_dir() else [one]
         if not found:
             raise ValueError(f"path={str(one)!r} is a folder without *.parquet files.")
+        parts = {part for file in found for part in file.relative_to(one).parts[:-1] if "=" in part}
+        if parts:
+            raise ValueError(
+                f"path={str(one)!r} has folders such as {min(parts)!r}, which stand for a column. "
+                "Pass pyarrow.dataset.dataset(path, partitioning='hive') to have it."
+            )
         files += [str(file) for file in found]
     try:
         schemas = [pq.read_schema(file) for file in files]

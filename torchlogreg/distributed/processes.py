@@ -158,6 +158,7 @@ class Processes(Group):
         try:
             yield
         except RuntimeError as error:
+            self._backends.clear()  # at once: others may be waiting for this one
             reports = self._reports()
             raise RuntimeError(
                 f"Process {self.rank} of {self.size} waits for others in vain. "
