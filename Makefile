@@ -26,9 +26,14 @@ help:
 demo: .venv/.installed-datasets,plot
 	$(BIN)/python examples/demo.py
 
-# A process for each of two cores, with a thread of its own.
+# The examples of a page go on from one another. All other tests run in two processes, with a thread
+# each.
+PAGES := docs README.md CONTRIBUTING.md
+
+test: export OMP_NUM_THREADS = 1
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov -n 2 --dist loadgroup
+	$(BIN)/python -m pytest --cov --cov-fail-under=0 --cov-report= $(PAGES)
+	$(BIN)/python -m pytest --cov --cov-append -n 2 tests
 
 # Old packages next to new ones warn of each other.
 OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecationWarning
@@ -36,7 +41,8 @@ OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecat
 test-oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[dev]'
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup $(OLD_WARNINGS)
+	.venv-oldest/bin/python -m pytest $(OLD_WARNINGS) $(PAGES)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 $(OLD_WARNINGS) tests
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check

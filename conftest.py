@@ -7,7 +7,6 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
-import pytest
 from sybil import Sybil
 from sybil.parsers import markdown, rest
 
@@ -32,13 +31,3 @@ README = Sybil(
     setup=draw_nowhere,
 )
 pytest_collect_file = (PAGES + README).pytest()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the examples of a page in one process, and one cluster at a time on the machine."""
-    for item in items:
-        if item.path.suffix in (".rst", ".md"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-        elif item.path.parent.name == "distributed" or "cluster" in item.name:
-            item.add_marker(pytest.mark.xdist_group("clusters"))

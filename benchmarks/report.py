@@ -277,24 +277,6 @@ def scale_table(records):
     return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
 
 
-def clusters_table(records):
-    """Fits on a local cluster next to those of dask-ml and Spark."""
-    headers = ["rows", "columns", "classes", "competitor", "s", "times ours", "excess"]
-    cells = [
-        [
-            f"{record['n']:,}",
-            record["d"],
-            record["n_classes"],
-            record["competitor"],
-            _shown(record.get("seconds"), ".2f"),
-            _shown(record.get("times_ours"), ".1f"),
-            record.get("left_out") or _shown(record.get("excess"), ".1e"),
-        ]
-        for record in records
-    ]
-    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
-
-
 def _shown(number, form, unit=1):
     return "" if number is None else format(number if unit == 1 else number * unit, form)
 
@@ -312,7 +294,6 @@ PAGES = {
     "solvers": solver_table,
     "load": load_table,
     "scale": scale_table,
-    "clusters": clusters_table,
 }
 """How runs are shown that are not a table of records."""
 

@@ -42,7 +42,6 @@ SUITE = {
     "solvers": ("solvers",),
     "stream": ("stream",),
     "scale": ("scale",),
-    "clusters": ("clusters",),
     "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
     "predictions": ("predictions", "--datasets", "iris", "credit", "census", "mnist", "sparse"),
 }
