@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torchlogreg.data.array_source import ArraySource
+from torchlogreg.data.iterable_source import IterableSource
 from torchlogreg.data.parquet import ParquetSource
-from torchlogreg.data.sources import ArraySource, BlockSource, IterableSource
+from torchlogreg.data.sources import BlockSource
 
 __all__ = ["from_arrays", "from_iterable", "from_parquet"]
 

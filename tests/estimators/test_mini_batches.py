@@ -21,7 +21,7 @@ from torch.testing import assert_close
 from benchmarks import stream
 from tests.problems import Problem
 from torchlogreg import TorchLogisticRegression
-from torchlogreg.data.training_sets import ShuffledBatches
+from torchlogreg.data.batches import ShuffledBatches
 from torchlogreg.estimators.training_rows import seed_of
 from torchlogreg.problem.rows import Rows
 

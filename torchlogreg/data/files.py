@@ -65,10 +65,7 @@ class SlicedArray:
     @property
     def floats(self) -> np.dtype[Any]:
         """The dtype in which the entries are read: float32, or float64 for all others."""
-        dtype = np.dtype(str(self.array.dtype).removeprefix("torch."))
-        if dtype.kind not in "fiub":
-            raise ValueError(f"X has the dtype {dtype}: real numbers are needed.")
-        return np.dtype(np.float32 if dtype in (np.float32, np.float16) else np.float64)
+        return floats_of(self.array.dtype)
 
     def read_into(self, block: np.ndarray, start: int) -> None:
         """Read as many rows as a block has, from one on."""
@@ -137,6 +134,24 @@ class MappedFile(SlicedArray):
         last = min(last, len(self._map)) // mmap.PAGESIZE * mmap.PAGESIZE
         if advice is not None and last > first:
             self._map.madvise(advice, first, last - first)
+
+
+def floats_of(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in which numbers of another are read: float32, or float64 for most.
+
+    Raises
+    ------
+    ValueError
+        If they are no real numbers, or if NumPy does not know them.
+    """
+    name = str(dtype).removeprefix("torch.")
+    try:
+        known = np.dtype(name)
+    except TypeError:
+        known = np.dtype(object)
+    if known.kind not in "fiub":
+        raise ValueError(f"X has the dtype {name}: real numbers that NumPy knows are needed.")
+    return np.dtype(np.float32 if known in (np.float32, np.float16) else np.float64)
 
 
 def reader_of(x: Any, name: str) -> SlicedArray:

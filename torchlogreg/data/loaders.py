@@ -18,6 +18,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
+from torchlogreg.data.batches import Batch
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.data.fingerprint import Fingerprint
 from torchlogreg.data.labels import encode_labels
@@ -28,7 +29,7 @@ from torchlogreg.data.torch_data import (
     length_of,
     transforms_targets,
 )
-from torchlogreg.data.training_sets import Batch, TrainingSet
+from torchlogreg.data.training_sets import TrainingSet
 from torchlogreg.data.weights import check_class_weights
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.families import family_of

@@ -12,9 +12,10 @@ from tqdm.auto import tqdm
 
 from torchlogreg.data.containers import ARRAYS, alias
 from torchlogreg.data.labels import among_all, distinct, joined_labels, places_among
+from torchlogreg.data.reader import Reader, changed
 from torchlogreg.data.sharing import joined_features
 from torchlogreg.data.sources import BlockSource
-from torchlogreg.data.store import Draw, Reader, Store, changed
+from torchlogreg.data.store import Draw, Store
 from torchlogreg.data.training_data import Features, TrainingData, check_device
 from torchlogreg.data.weights import row_weights
 from torchlogreg.problem.families import family_of
@@ -70,21 +71,8 @@ def check_blocks(
             "least two."
         )
     row_weight = row_weights(codes, weight, class_weight, labels, group)
-    n_outputs = family_of(len(labels)).n_outputs(len(labels))
-    kept = (VECTORS_PER_LOGIT * n_outputs + VECTORS_PER_ROW) * len(codes)
-    budget = memory_of(torch.device("cpu")) / 4 if source.budget is None else source.budget
-    rest = budget - kept * source.dtype.itemsize
-    is_small = not source.is_sparse and _bytes(source, sizes) <= rest
-    X: Features
-    if not group.any(not is_small):
-        with group.together():
-            X = _in_memory(source, sizes, sums, verbose).to(target_device)
-    else:
-        draw, n_drawn = _draw(source, codes, row_weight, len(labels), budget, group)
-        if not source.is_sparse:
-            rest -= n_drawn * source.n_features * source.dtype.itemsize
-        with group.together(), _bar("reading", len(codes), verbose) as bar:
-            X = Store(source, sizes, sums, draw, int(rest), target_device, bar.update)
+    rows = codes, row_weight, len(labels)
+    X = _features(source, (sizes, sums), rows, target_device, group, verbose)
     elsewhere = (0, 0)
     if group.size > 1:
         X, elsewhere = joined_features(estimator, X, group)
@@ -97,6 +85,34 @@ def check_blocks(
         group=group,
         elsewhere=elsewhere,
     )
+
+
+def _features(
+    source: BlockSource,
+    found: tuple[list[int], list[int | None]],
+    rows: tuple[np.ndarray, np.ndarray, int],
+    device: torch.device,
+    group: Group,
+    verbose: bool,
+) -> Features:
+    """Read the features for the first time: into a tensor, if it is within the budget of all.
+
+    Sizes and checksums of the blocks are known; codes and weights of the rows, and the number of
+    classes.
+    """
+    (sizes, sums), (codes, weight, n_classes) = found, rows
+    n_outputs = family_of(n_classes).n_outputs(n_classes)
+    kept = (VECTORS_PER_LOGIT * n_outputs + VECTORS_PER_ROW) * len(codes)
+    budget = memory_of(torch.device("cpu")) / 4 if source.budget is None else source.budget
+    rest = budget - kept * source.dtype.itemsize
+    row_bytes = 0 if source.is_sparse else source.n_features * source.dtype.itemsize
+    if not group.any(source.is_sparse or len(codes) * row_bytes > rest):
+        with group.together():
+            return _in_memory(source, sizes, sums, verbose).to(device)
+    draw, n_drawn = _draw(source, codes, weight, n_classes, budget, group)
+    with group.together(), _bar("reading", len(codes), verbose) as bar:
+        most_bytes = int(rest - n_drawn * row_bytes)
+        return Store(source, sizes, sums, draw, most_bytes, device, bar.update)
 
 
 def tell_features(estimator: Any, source: BlockSource, *, is_new: bool = True) -> None:
@@ -184,10 +200,6 @@ def _in_memory(
     finally:
         reader.stop()
     return torch.from_numpy(X)
-
-
-def _bytes(source: BlockSource, sizes: list[int]) -> int:
-    return sum(sizes) * source.n_features * source.dtype.itemsize
 
 
 def _draw(

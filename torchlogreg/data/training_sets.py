@@ -1,4 +1,4 @@
-"""Training sets in memory, and the mini-batches in which they are read.
+"""Training sets of arrays, and what all training sets have.
 
 Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 """
@@ -6,7 +6,7 @@ Shapes follow the legend in :mod:`torchlogreg.problem.objective`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from torchlogreg.data.batches import Batch, ShuffledBatches
 from torchlogreg.data.fingerprint import Fingerprint
 from torchlogreg.data.sharing import stacked
 from torchlogreg.data.training_data import Features
@@ -27,9 +28,6 @@ from torchlogreg.problem.row_block import RowBlock, select_rows
 from torchlogreg.problem.rows import Rows
 from torchlogreg.problem.sparse import SparseBlock
 from torchlogreg.problem.stored import StoredBlock, StoredMatrix
-
-Batch = tuple[Any, Tensor]
-"""Rows and their class codes."""
 
 
 class TrainingSet(Dataset[Any]):
@@ -268,57 +266,6 @@ class ArrayRows(TrainingSet):
         index = "all rows" if self.index is None else self.index
         X = self.X.fingerprint() if isinstance(self.X, StoredMatrix) else self.X
         return str(Fingerprint().add(X, self.codes, self.sample_weight, index))
-
-
-class ShuffledBatches:
-    """Iterator over mini-batches in an order that is another one in every epoch.
-
-    Parameters
-    ----------
-    rows : RowBlock
-        All rows.
-    codes : Tensor of shape (n,)
-        Class codes.
-    index : Tensor or None
-        The rows that take part; None for all.
-    batch_size : int
-        Rows of a batch; the last one of an epoch may have fewer. Where one batch holds all of
-        the rows, it is the rows as they are.
-    seed, epoch : int
-        The order is that of a generator seeded with both. It is drawn on the CPU, so that it
-        does not depend on the device.
-    """
-
-    def __init__(
-        self,
-        rows: RowBlock,
-        codes: Tensor,
-        index: Tensor | None,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-    ) -> None:
-        self.rows = rows
-        self.codes = codes
-        self.index = index
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = epoch
-        self.n_rows = len(rows) if index is None else len(index)
-        self.n_batches = -(-self.n_rows // batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the next epoch."""
-        if self.batch_size >= len(self.rows):
-            yield self.rows, self.codes
-            return
-        generator = torch.Generator("cpu").manual_seed(self.seed * 2**20 + self.epoch)
-        self.epoch += 1
-        order = torch.randperm(self.n_rows, generator=generator, device="cpu")
-        order = order.to(self.codes.device)
-        order = order if self.index is None else self.index[order]
-        for index in order.split(self.batch_size):
-            yield self.rows.take_rows(index, self.n_rows / len(index)), self.codes[index]
 
 
 def _largest_weight(weight: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class StoredMatrix(ABC):
     def load(self, number: int) -> RowBlock:
         """Read a block: its features, without targets and weights.
 
-        They are in memory until the next but one is read. Blocks are best asked for in turn.
+        They are in memory until another one is asked for. Blocks are best asked for in turn.
         """
 
     @abstractmethod
