@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchlogreg.data.files import FileStamps
-from torchlogreg.data.sources import Allocate, BlockSource, Labels, cut, rows_per_block
+from torchlogreg.data.sources import Allocate, BlockSource, Labels, rows_per_block
 
 
 class ParquetSource(BlockSource):
@@ -51,7 +51,7 @@ class ParquetSource(BlockSource):
             for group in fragment.split_by_row_group()
         ]
         most = rows_per_block(self.n_features, self.dtype)
-        self._groups = [(group, name, cut(_length(group), most)) for group, name in groups]
+        self._groups = [(group, name, _cut(_length(group), most)) for group, name in groups]
         self._groups = [entry for entry in self._groups if sum(entry[2])]
         if not self._groups:
             raise ValueError(f"{path!r} has no rows: a fit needs some.")
@@ -79,8 +79,8 @@ class ParquetSource(BlockSource):
             for size, table in zip(sizes, self._tables(place, self.feature_names), strict=True):
                 if number >= start:
                     block = allocate(size)
-                    for column, name in enumerate(self.feature_names or ()):
-                        np.copyto(block[:, column], _values(table.column(name)), casting="unsafe")
+                    for column, values in zip(block.T, table.columns, strict=True):
+                        np.copyto(column, _values(values), casting="unsafe")
                     yield block
                 number += 1
 
@@ -101,11 +101,13 @@ class ParquetSource(BlockSource):
         self._stamps.check()
 
     def _tables(self, place: int, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Yield the blocks of a row group, as tables of some columns."""
+        """Yield the blocks of a row group, as batches or tables of some columns."""
         import pyarrow as pa
+        from pyarrow.dataset import ParquetFragmentScanOptions
 
         group, _, sizes = self._groups[place]
-        wanted, number, batches, n_rows = list(columns or ()), 0, [], 0
+        batches: list[Any] = []
+        wanted, number, n_rows = list(columns or ()), 0, 0
         try:
             if not wanted:
                 yield from (pa.table({}) for _ in sizes)
@@ -116,7 +118,15 @@ class ParquetSource(BlockSource):
                 batch_size=max(sizes),
                 batch_readahead=1,
                 fragment_readahead=1,
+                # Otherwise all of a row group is in memory before any of it is decoded.
+                fragment_scan_options=ParquetFragmentScanOptions(
+                    pre_buffer=False, use_buffered_stream=True
+                ),
             ).to_batches():
+                if not batches and len(batch) == sizes[number]:  # as it should be
+                    yield batch
+                    number += 1
+                    continue
                 batches.append(batch)
                 n_rows += len(batch)
                 while number < len(sizes) and n_rows >= sizes[number]:
@@ -218,6 +228,12 @@ def _is_number(kind: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
+def _cut(n_rows: int, most: int) -> list[int]:
+    """Cut rows into parts as Arrow does: of so many each, and what is left."""
+    whole, rest = divmod(n_rows, most)
+    return [most] * whole + [rest] * (rest > 0)
+
+
 def _length(group: Any) -> int:
     """Number of rows of a row group."""
     (row_group,) = group.row_groups
@@ -226,7 +242,8 @@ def _length(group: Any) -> int:
 
 def _values(column: Any) -> np.ndarray:
     """Return a column as an array; what is missing is not a number."""
-    values: np.ndarray = column.to_numpy()
+    is_chunked = hasattr(column, "chunks")
+    values: np.ndarray = column.to_numpy() if is_chunked else column.to_numpy(zero_copy_only=False)
     return values
 
 
