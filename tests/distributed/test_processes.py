@@ -282,6 +282,30 @@ def test_callbacks_may_watch_and_long_folds_are_compared(tmp_path):
         assert "disagree on the parameter cv" in said
 
 
+def stopped(rank):
+    """One process has a callback, which ends the fit of all."""
+    listeners = pytest.importorskip("tests.estimators.test_listeners")
+    X, y = (array[rank::2] for array in cancer())
+    model = TorchLogisticRegression(solver="lbfgs")
+    grid = TorchLogisticRegressionCV(Cs=[0.1, 1.0], cv=2, tol=1e-12)
+    if rank == 1:
+        model.set_callbacks(listeners.Listener(last=3))
+        grid.set_callbacks(listeners.Listener(last=2))
+    distributed.fit(model, X, y)
+    with warnings.catch_warnings(action="ignore"):
+        distributed.fit(grid, X, y)
+    return model.n_iter_, model.coef_, grid.n_iter_, grid.coef_
+
+
+def test_a_callback_of_one_process_ends_the_fit_of_all(tmp_path):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+    (n_iter, coef, n_iters, coefs), other = together(tmp_path, 2, stopped)
+    assert n_iter == [3]
+    assert (n_iters == 2).all()
+    for mine, its in zip((n_iter, coef, n_iters, coefs), other, strict=True):
+        assert_array_equal(mine, its)
+
+
 def alone(rank):
     X, y = cancer()
     model = distributed.fit(TorchLogisticRegressionCV(Cs=2, cv=2), X, y)

@@ -8,12 +8,17 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from torchlogreg import BatchedGridSearchCV, TorchLogisticRegression
+from torchlogreg import (
+    BatchedGridSearchCV,
+    TorchLogisticRegression,
+    TorchLogisticRegressionCV,
+)
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 
@@ -165,13 +170,135 @@ def test_searches_and_pipelines_pass_them_on():
     assert listener.count("setup") == listener.count("teardown") == 1
 
 
-def test_a_batched_search_tells_of_candidates_and_folds():
-    listener = Listener()
-    search = BatchedGridSearchCV(TorchLogisticRegression(), {"C": [0.1, 1.0]}, cv=2)
-    search.set_callbacks(listener).fit(X, Y)
-    plain = BatchedGridSearchCV(TorchLogisticRegression(), {"C": [0.1, 1.0]}, cv=2).fit(X, Y)
-    assert listener.count("begin fit") == listener.count("end fit") >= 2 * 2
-    assert_allclose(search.best_estimator_.coef_, plain.best_estimator_.coef_)
+SEARCHED = [
+    TorchLogisticRegression(),
+    make_pipeline(StandardScaler(), TorchLogisticRegression()),
+]
+
+
+@pytest.mark.parametrize("estimator", SEARCHED, ids=["classifier", "pipeline"])
+def test_a_batched_search_tells_of_what_it_solves(estimator):
+    class Check(Listener):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, X=None, y=None):
+            if context.task_name == "iteration":
+                assert isinstance(fitted_estimator, TorchLogisticRegression)
+                assert fitted_estimator.score(X, y) > 0.3
+            return super().on_fit_task_end(estimator, context)
+
+    listener = Check()
+    grid = {"C": [0.1, 1.0]}
+    if isinstance(estimator, Pipeline):
+        grid = {"torchlogisticregression__C": [0.1, 1.0]}
+    search = BatchedGridSearchCV(estimator, grid, cv=2).set_callbacks(listener).fit(X, Y)
+    assert listener.count("setup") == listener.count("teardown") == 1
+    # of two folds, each solved at once for both candidates
+    assert listener.count("begin solve") == listener.count("end solve") == 2
+    assert listener.count("begin check") == listener.count("end check") == 2 + 1
+    n_refit = int(_last(search.best_estimator_).n_iter_[0])
+    n_iter = listener.count("end iteration")
+    assert listener.count("begin iteration") == n_iter > 2 * 2 + n_refit
+    plain = BatchedGridSearchCV(estimator, grid, cv=2).fit(X, Y)
+    assert_allclose(_last(search.best_estimator_).coef_, _last(plain.best_estimator_).coef_)
+    assert_allclose(search.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"])
+    assert not any(name.startswith("_skl") for name in vars(search.best_estimator_))
+
+
+def _last(estimator):
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+@pytest.mark.parametrize("estimator", SEARCHED, ids=["classifier", "pipeline"])
+def test_a_batched_search_tells_as_many_candidates_as_scikit_learn(estimator):
+    """Of the tasks of the search and of the pipeline, and of the bar that they draw."""
+    grid = {"C": [0.1, 1.0, 10.0]}
+    if isinstance(estimator, Pipeline):
+        grid = {f"torchlogisticregression__{name}": values for name, values in grid.items()}
+
+    def candidates(search_class):
+        listener = Paths()
+        search_class(estimator, grid, cv=3).set_callbacks(listener).fit(X, Y)
+        return {path for path in listener.paths if len(path) <= 3}
+
+    assert candidates(BatchedGridSearchCV) == candidates(GridSearchCV)
+
+
+class Paths(Listener):
+    """Notes where in the tree of tasks those are that have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = []
+
+    def on_fit_task_end(self, estimator, context):
+        path, task = [], context
+        while task is not None:
+            path.append(task.task_id)
+            task = task.parent
+        self.paths.append(tuple(path[::-1]))
+
+
+def test_a_classifier_in_a_batched_search_has_callbacks_of_its_own():
+    monitor = callback.ScoringMonitor(scoring="neg_log_loss")
+    model = TorchLogisticRegression().set_callbacks(monitor)
+    BatchedGridSearchCV(make_pipeline(StandardScaler(), model), {}, cv=2).fit(X, Y)
+    log = monitor.get_logs("all")[-1].data_as_pandas
+    assert (log["neg_log_loss"] < 0).all()
+    monitor = callback.ScoringMonitor(scoring="neg_log_loss")
+    model = TorchLogisticRegression().set_callbacks(monitor)
+    BatchedGridSearchCV(model, {"C": [0.1, 1.0]}, cv=2).fit(X, Y)
+    log = monitor.get_logs().data_as_pandas
+    scores = log.loc[log["task_name"] == "iteration", "neg_log_loss"].to_numpy()
+    assert len(scores) > 2
+    assert (scores < 0).all()
+
+
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
+def test_a_cross_validation_tells_of_every_iteration(refit, container):
+    class Check(Listener):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, X=None, y=None):
+            assert X is features
+            if context.task_name == "iteration":
+                self.scores.append(fitted_estimator.predict_proba(X)[0, 0])
+            if context.task_name == "solve":
+                self.solved.append(fitted_estimator.coef_)
+            return super().on_fit_task_end(estimator, context)
+
+    features, listener = container(X), Check()
+    listener.scores, listener.solved = [], []
+    params = {"Cs": [0.1, 1.0, 10.0], "cv": 3, "refit": refit, "working_memory": 1e-3}
+    model = TorchLogisticRegressionCV(**params).set_callbacks(listener).fit(features, Y)
+    plain = TorchLogisticRegressionCV(**params).fit(features, Y)
+    assert_allclose(model.coefs_paths_, plain.coefs_paths_)
+    assert_allclose(model.coef_, plain.coef_)
+    # So little memory that the models of every fold are solved alone, one C after the other.
+    n_problems = 3 + refit
+    assert listener.count("begin solve") == listener.count("end solve") == 3 * n_problems
+    assert listener.count("begin check") == listener.count("end check") == 3 * n_problems
+    n_iter = listener.count("end iteration")
+    assert n_iter >= model.n_iter_.sum() + 3 * refit
+    assert n_iter == model.n_iter_.sum() if not refit else n_iter > model.n_iter_.sum()
+    assert_allclose(listener.solved[2][0], model.coefs_paths_[0, 0, 2, 0, :-1])
+    assert isinstance(listener.scores[0], type(features[0, 0]))
+    assert listener.events[-2:] == [("end fit", 0), ("teardown", None)]
+    assert not hasattr(model, "_callback_fit_ctx")
+
+
+def test_a_callback_ends_the_batches_of_a_cross_validation():
+    listener = Listener(last=2)
+    model = TorchLogisticRegressionCV(Cs=4, cv=3, tol=1e-10).set_callbacks(listener)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, Y)
+    assert (model.n_iter_ == 2).all()
+    assert listener.count("end iteration") == 2 * listener.count("end solve")
+
+
+def test_scores_of_a_cross_validation_are_monitored():
+    monitor = callback.ScoringMonitor(scoring="neg_log_loss")
+    model = TorchLogisticRegressionCV(Cs=[1.0], cv=3).set_callbacks(monitor).fit(X, Y)
+    log = monitor.get_logs().data_as_pandas
+    scores = log.loc[log["task_name"] == "solve", "neg_log_loss"].to_numpy()
+    assert scores[-1] == pytest.approx(get_scorer("neg_log_loss")(model, X, Y), rel=1e-9)
 
 
 def test_a_progress_bar_is_drawn(capsys):

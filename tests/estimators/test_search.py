@@ -125,9 +125,12 @@ def test_weights_and_groups():
     params = {"cv": GroupKFold(5), "scoring": "neg_log_loss"}
     ours = BatchedGridSearchCV(PIPELINE, GRID, **params).fit(X, y, **fit_params)
     assert_same(ours, GridSearchCV(PIPELINE, GRID, **params).fit(X, y, **fit_params))
-    with pytest.raises(ValueError, match="only torchlogisticregression__sample_weight is taken"):
+    fit_params = {"standardscaler__sample_weight": weight}  # another step may have some, too
+    ours = BatchedGridSearchCV(PIPELINE, GRID, cv=3).fit(X, y, **fit_params)
+    assert_same(ours, GridSearchCV(PIPELINE, GRID, cv=3).fit(X, y, **fit_params))
+    with pytest.raises(TypeError, match="no_such_parameter"):
         BatchedGridSearchCV(PIPELINE, GRID, error_score="raise").fit(
-            X, y, standardscaler__sample_weight=weight
+            X, y, torchlogisticregression__no_such_parameter=weight
         )
 
 

@@ -22,10 +22,10 @@ from torchlogreg.data.sources import BlockSource
 from torchlogreg.data.training_sets import ArrayRows, TrainingSet
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.drop_in import DropInMixin
-from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
+from torchlogreg.estimators.fit_tasks import FitTask, told
 from torchlogreg.estimators.prediction import (
     LogisticClassifierMixin,
-    coef_attributes,
+    fitted_attributes,
     with_coef,
 )
 from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
@@ -116,16 +116,10 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
         valid_set: TrainingSet | None = None,
     ) -> Self:
         """Train, and write the results once; listeners are told of the data as users gave it."""
-        task = hooks = None
-        if has_listeners(self):
-
-            def attributes_of(coef: Tensor) -> dict[str, Any]:
-                return {**coef_attributes(self, coef, container), "classes_": labels}
-
-            given = self.net_params or {}
-            most = given.get("max_epochs", max_iter_of(self, solver)) + 1
-            task = FitTask(self, heard, most, attributes_of)
-            hooks = EpochHooks(task.begin, task.end, task.check)
+        most = (self.net_params or {}).get("max_epochs", max_iter_of(self, solver)) + 1
+        attributes_of = fitted_attributes(self, container, labels)
+        task = FitTask.of(self, heard, most, attributes_of, rows.group)
+        hooks = None if task is None else EpochHooks(task.begin, task.end, task.check)
         with full_precision(rows.device):
             net = make_net(self, solver, rows, len(labels), valid_set, hooks)
             is_warm = self.warm_start and hasattr(self, "coef_")
@@ -257,5 +251,5 @@ def warn_of_shortfall(
             f"(tol={tol:g}). Increase the number of iterations (max_iter), scale the columns of X "
             "(sklearn.preprocessing.StandardScaler), or leave out the largest Cs.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )

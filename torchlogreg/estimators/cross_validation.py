@@ -20,16 +20,24 @@ from torchlogreg.data.training_data import TrainingData
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import checks_parameters, unchanged_on_error, warn_of_shortfall
 from torchlogreg.estimators.drop_in import DropInMixin, names_replacements
+from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
 from torchlogreg.estimators.folds import fold_weights, folds_of
-from torchlogreg.estimators.grid import MEGABYTE, Grid, checked_numbers, solve_grid
+from torchlogreg.estimators.grid import MEGABYTE, Grid, GridPlan, checked_numbers
 from torchlogreg.estimators.logistic import TorchLogisticRegression
-from torchlogreg.estimators.prediction import LogisticClassifierMixin, with_coef
+from torchlogreg.estimators.prediction import (
+    LogisticClassifierMixin,
+    fitted_attributes,
+    with_coef,
+)
+from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
 from torchlogreg.estimators.scoring import held_out_scores, scorer_of
 from torchlogreg.estimators.selection import Chosen, choose, results_table
 from torchlogreg.estimators.solvers import SOLVERS
 
 
-class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstimator):
+class TorchLogisticRegressionCV(
+    DropInMixin, LogisticClassifierMixin, CallbackSupportMixin, BaseEstimator
+):
     r"""Logistic regression whose penalty is chosen by cross-validation, solved as one batch.
 
     The models of all folds and all penalties are those of :class:`TorchLogisticRegression`. They
@@ -232,43 +240,48 @@ class TorchLogisticRegressionCV(DropInMixin, LogisticClassifierMixin, BaseEstima
             If some scores are not a number. Their penalties are not chosen.
         """
         with unchanged_on_error(self):
-            Cs, l1_ratios = self._checked_grid()
-            routed = self._routed("fit", params, sample_weight)
-            data = check_training_data(self, X, y, sample_weight, None, self.device)
-            folds = folds_of(self.cv, X, data, routed.splitter.split)
-            model = self._model(data)
-            weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
-            n_cells = len(weight) * len(Cs) * len(l1_ratios)
-            budget = self.working_memory or get_config()["working_memory"]
-            with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
-                grid = solve_grid(
-                    model,
-                    data,
-                    weight,
-                    Cs,
-                    l1_ratios,
-                    most_bytes=budget * MEGABYTE,
-                    advance=bar.update,
-                )
-            paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
-            scoring = "accuracy" if self.scoring is None else self.scoring
-            self.scores_ = np.stack(
-                [
-                    held_out_scores(scoring, model, coef, data, X, test, routed.scorer.score)
-                    for coef, (_, test) in zip(paths, folds, strict=True)
-                ]
-            )
-            self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
-            self.solver_ = grid.solver
-            self.coefs_paths_ = data.container.of(paths.contiguous())
-            self.n_iter_, self.optimality_ = (
-                np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
-            )
-            self.cv_results_ = results_table(self.scores_, Cs, l1_ratios)
-            chosen = choose(self.scores_, Cs, l1_ratios, self.selection, each_fold=not self.refit)
-            self._write(chosen, grid, data)
-            self._warn(grid, Cs, l1_ratios)
+            fit = self._fit_with_listeners if has_listeners(self) else self._fit
+            return fit(X, y, sample_weight, params)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Self:
+        """Fit, and write the results; that may be in vain if an error ends it."""
+        Cs, l1_ratios = self._checked_grid()
+        routed = self._routed("fit", params, sample_weight)
+        data = check_training_data(self, X, y, sample_weight, None, self.device)
+        folds = folds_of(self.cv, X, data, routed.splitter.split)
+        model = self._model(data)
+        weight = fold_weights(data, folds, self.class_weight, with_all=self.refit)
+        budget = self.working_memory or get_config()["working_memory"]
+        plan = GridPlan.of(model, data, weight, Cs, l1_ratios, budget * MEGABYTE)
+        attributes_of = fitted_attributes(self, data.container, data.classes)
+        heard = told(X, y, sample_weight)
+        task = FitTask.of(self, heard, plan.n_batches, attributes_of, data.group)
+        n_cells = len(weight) * len(Cs) * len(l1_ratios)
+        with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:
+            grid = plan.solve(bar.update, task)
+        paths = torch.movedim(grid.coef, 2, 0)[: len(folds)]
+        scoring = "accuracy" if self.scoring is None else self.scoring
+        self.scores_ = np.stack(
+            [
+                held_out_scores(scoring, model, coef, data, X, test, routed.scorer.score)
+                for coef, (_, test) in zip(paths, folds, strict=True)
+            ]
+        )
+        self.Cs_, self.l1_ratios_, self.classes_ = Cs, l1_ratios, data.classes
+        self.solver_ = grid.solver
+        self.coefs_paths_ = data.container.of(paths.contiguous())
+        self.n_iter_, self.optimality_ = (
+            np.moveaxis(array, 2, 0)[: len(folds)] for array in (grid.n_iter, grid.optimality)
+        )
+        self.cv_results_ = results_table(self.scores_, Cs, l1_ratios)
+        chosen = choose(self.scores_, Cs, l1_ratios, self.selection, each_fold=not self.refit)
+        self._write(chosen, grid, data)
+        self._warn(grid, Cs, l1_ratios)
+        if task is not None:
+            task.close()
         return self
+
+    _fit_with_listeners = with_callbacks(_fit)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, **score_params: Any) -> float:
         """Return the score by ``scoring`` for given rows.

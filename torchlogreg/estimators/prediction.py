@@ -25,6 +25,7 @@ from torchlogreg.data.sources import BlockSource
 from torchlogreg.data.stored import tell_features
 from torchlogreg.data.torch_data import batches_of, is_loaded
 from torchlogreg.data.validation import check_features, feature_blocks
+from torchlogreg.estimators.documented import DocumentedMixin
 from torchlogreg.estimators.persistence import PersistentMixin
 from torchlogreg.estimators.scikit_learn import check_same_namespace
 from torchlogreg.estimators.sparse_coef import SparseCoefMixin
@@ -34,7 +35,7 @@ from torchlogreg.problem.products import full_precision, logits
 from torchlogreg.problem.threads import threads_for
 
 
-class LogisticClassifierMixin(SparseCoefMixin, PersistentMixin, ClassifierMixin):
+class LogisticClassifierMixin(DocumentedMixin, SparseCoefMixin, PersistentMixin, ClassifierMixin):
     """Predictions from ``coef_``, ``intercept_`` and ``classes_``, and nothing else.
 
     Predictions come in the container of the features they are made for; the fitted attributes
@@ -278,6 +279,17 @@ def with_coef(model: Any, coef: Tensor, container: Container) -> Any:
     for name, value in coef_attributes(model, coef, container).items():
         setattr(model, name, value)
     return model
+
+
+def fitted_attributes(
+    model: Any, container: Container, classes: np.ndarray
+) -> Callable[[Tensor], dict[str, Any]]:
+    """Return what makes all that predictions need, of a classifier with coefficients (R, D)."""
+
+    def attributes_of(coef: Tensor) -> dict[str, Any]:
+        return {**coef_attributes(model, coef, container), "classes_": classes}
+
+    return attributes_of
 
 
 def coef_attributes(model: Any, coef: Tensor, container: Container) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from sklearn.utils._param_validation import Interval
 
 from torchlogreg.data.containers import as_numpy
 from torchlogreg.estimators.base import checks_parameters
-from torchlogreg.estimators.fit_tasks import pass_on_listeners
+from torchlogreg.estimators.documented import DocumentedMixin
+from torchlogreg.estimators.fit_tasks import heard_by_those_of
 from torchlogreg.estimators.logistic import TorchLogisticRegression
 from torchlogreg.estimators.search_folds import Shared, last_step, n_rows_of
 from torchlogreg.estimators.search_members import Member, Splitter, for_members
@@ -28,7 +29,7 @@ RESULTS = (
 """Attributes that are those of scikit-learn's search."""
 
 
-class BatchedGridSearchCV(GridSearchCV):
+class BatchedGridSearchCV(DocumentedMixin, GridSearchCV):
     """Grid search that fits the preprocessing once per fold, and solves all penalties together.
 
     It is used as :class:`sklearn.model_selection.GridSearchCV`, and has its attributes. Candidates
@@ -144,8 +145,8 @@ refit_time_, multimetric_, classes_, n_features_in_, feature_names_in_
             error_score=self.error_score,
             return_train_score=self.return_train_score,
         )
-        pass_on_listeners(self, search)
-        search.fit(np.arange(n_rows_of(X)), y, **params)
+        with heard_by_those_of(self, search):
+            search.fit(np.arange(n_rows_of(X)), y, **params)
         for name in RESULTS:
             if hasattr(search, name):
                 setattr(self, name, getattr(search, name))

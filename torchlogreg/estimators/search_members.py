@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from torchlogreg.estimators.fit_tasks import FitTask, has_listeners, told
+from torchlogreg.estimators.fit_tasks import heard_by_those_of, tell_of_fitted, told
 from torchlogreg.estimators.folds import for_splitters
-from torchlogreg.estimators.scikit_learn import CallbackSupportMixin, with_callbacks
+from torchlogreg.estimators.scikit_learn import CallbackSupportMixin
 from torchlogreg.estimators.scoring import rows_of
 from torchlogreg.estimators.search_folds import FoldModels, Shared
 
@@ -64,20 +64,25 @@ class Member(CallbackSupportMixin, BaseEstimator):
         """Return what the pipeline asks for."""
         return self.estimator.get_metadata_routing()
 
-    @with_callbacks
     def fit(self, rows: np.ndarray, y: np.ndarray, **params: Any) -> Self:
         """Take the model from those of the fold; fit that of all rows as usual."""
-        task = FitTask(self, told(rows, y)) if has_listeners(self) else None
         self.fold: FoldModels | None = None
         if np.array_equal(rows, np.arange(self.shared.n_rows)):
-            self.fitted_ = clone(self.estimator).fit(self.shared.X, y, **params)
+            self.fitted_ = clone(self.estimator)
+            with heard_by_those_of(self, self.fitted_):
+                self.fitted_.fit(self.shared.X, y, **params)
         else:
-            self.fold = self.shared.fold(self.estimator, self.candidate, rows, y, params)
+            self.fold = self.shared.fold(self.candidate, rows)
+            is_new = self.fold is None
+            if self.fold is None:
+                with heard_by_those_of(self, self.estimator):
+                    self.fold = self.shared.solve(self.estimator, self.candidate, rows, y, params)
             self.classifier_ = self.fold.model(self.candidate)
             self.fitted_ = self.fold.pipeline(self.classifier_)
+            if not is_new:
+                with heard_by_those_of(self, self.fitted_):
+                    tell_of_fitted(self.fitted_, told(lambda: rows_of(self.shared.X, rows), y))
         self.classes_ = self.fitted_.classes_
-        if task is not None:
-            task.close()
         return self
 
     def predict(self, rows: np.ndarray) -> Any:

@@ -61,7 +61,7 @@ def choose(
             f"{int(np.isnan(total).sum())} of {total.size} penalties have scores that are not a "
             "number; none of these is chosen.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if rule == "one_standard_error":
         places = [_within_an_error(scores, Cs)] * (len(scores) if each_fold else 1)

@@ -19,6 +19,7 @@ from torchlogreg.optim.checks import concluded
 from torchlogreg.optim.iteration import begin, step
 from torchlogreg.optim.state import Look
 from torchlogreg.optim.stopping import Standing
+from torchlogreg.optim.watcher import Watcher
 from torchlogreg.problem.batched import Batched, Places
 from torchlogreg.problem.objective import Objective
 
@@ -159,6 +160,7 @@ def minimise(
     max_iter: int,
     *,
     is_checked: bool = True,
+    watcher: Watcher | None = None,
 ) -> Solution:
     """Minimise B objectives, each until it is done or ``max_iter`` iterations are made.
 
@@ -170,14 +172,23 @@ def minimise(
         Most iterations.
     is_checked : bool, default=True
         Whether problems that are not done are also evaluated as exactly as can be.
+    watcher : Watcher, optional
+        Is told of every iteration, and may end with it.
     """
     run = Run(objective, coef, algorithm)
     for _ in range(max_iter):
+        if watcher is not None:
+            watcher.begin(run.coef)
         run.step(algorithm)
-        if run.is_finished:
+        is_ended = watcher is not None and watcher.end(run.coef)
+        if is_ended or run.is_finished:
             break
+    if watcher is not None:
+        watcher.check(run.coef)
     if is_checked:
         run.conclude()
+    if watcher is not None:
+        watcher.close(run.coef)
     return Solution(
         run.coef,
         np.array([standing.value for standing in run.standings]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm
 from torchlogreg.optim.minimise import Solution, minimise
+from torchlogreg.optim.watcher import Watcher
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.penalties import Penalty
 
@@ -39,7 +40,12 @@ class Sweep:
     n_at_once: int = 1
 
     def __call__(
-        self, objective: Objective, penalties: Sequence[Penalty], Cs: Sequence[float], coef: Tensor
+        self,
+        objective: Objective,
+        penalties: Sequence[Penalty],
+        Cs: Sequence[float],
+        coef: Tensor,
+        new_watcher: Callable[[], Watcher | None] = lambda: None,
     ) -> Iterator[Solution]:
         """Yield the minimisers for each penalty.
 
@@ -53,6 +59,8 @@ class Sweep:
             Inverse strengths, rising, for the distances between penalties.
         coef : Tensor of shape (B, R, D)
             Where to begin.
+        new_watcher : callable, optional
+            Asked before every batch who is told of its iterations.
 
         Yields
         ------
@@ -68,7 +76,9 @@ class Sweep:
                 rows = rows.take(list(range(n_problems)) * len(some))
             batch = replace(objective, rows=rows, penalty=penalty)
             starts = [_continued(known, math.log(Cs[p]), penalty.l1 is None) for p in some]
-            solution = minimise(batch, torch.cat(starts), self.algorithm, self.max_iter)
+            solution = minimise(
+                batch, torch.cat(starts), self.algorithm, self.max_iter, watcher=new_watcher()
+            )
             for number, place in enumerate(some):
                 part = solution.take(range(number * n_problems, (number + 1) * n_problems))
                 known = [known[-1], (math.log(Cs[place]), part.coef)]
