@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from importlib.util import find_spec
 
 from sybil import Sybil
 from sybil.parsers import markdown, rest
@@ -13,21 +14,22 @@ from sybil.parsers import markdown, rest
 FLAGS = ELLIPSIS | NORMALIZE_WHITESPACE
 
 
-def draw_nowhere(namespace):
-    """Keep figures off the screen."""
+def prepare(namespace):
+    """Keep figures off the screen, and tell what old versions of packages lack."""
     import matplotlib
 
     matplotlib.use("agg")
+    namespace["has_callbacks"] = find_spec("sklearn.callback") is not None
 
 
 PAGES = Sybil(
-    parsers=[rest.DocTestParser(FLAGS), rest.PythonCodeBlockParser()],
+    parsers=[rest.DocTestParser(FLAGS), rest.PythonCodeBlockParser(), rest.SkipParser()],
     patterns=["docs/*.rst", "docs/guide/*.rst"],
-    setup=draw_nowhere,
+    setup=prepare,
 )
 README = Sybil(
     parsers=[markdown.PythonCodeBlockParser(doctest_optionflags=FLAGS)],
     filenames=["README.md", "CONTRIBUTING.md"],
-    setup=draw_nowhere,
+    setup=prepare,
 )
 pytest_collect_file = (PAGES + README).pytest()

@@ -31,6 +31,7 @@ def from_parquet(
     features: Sequence[str] | None = None,
     sample_weight: str | None = None,
     budget: int | None = None,
+    scratch: str | Path | None = None,
 ) -> BlockSource:
     """Return the rows of Parquet files as blocks.
 
@@ -49,6 +50,9 @@ def from_parquet(
         Name of the column of row weights; None for weights of 1.
     budget : int, default=None
         Bytes of memory to take at most; None for a quarter of what the machine has.
+    scratch : str or Path, default=None
+        Folder with room for a copy of the features, in which later passes find them as they were
+        decoded. It goes when the fit ends. None for no copy: every pass reads the rows anew.
 
     Returns
     -------
@@ -74,11 +78,17 @@ def from_parquet(
         model = TorchLogisticRegression(verbose=1).fit(rows)
         proba = model.predict_proba(blocks.from_parquet("new/", features=rows.feature_names))
     """
-    return ParquetSource(path, target, features, sample_weight, _checked_budget(budget))
+    source = ParquetSource(path, target, features, sample_weight, _checked_budget(budget))
+    return _with_scratch(source, scratch)
 
 
 def from_arrays(
-    X: Any, y: Any = None, sample_weight: Any = None, *, budget: int | None = None
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    budget: int | None = None,
+    scratch: str | Path | None = None,
 ) -> BlockSource:
     """Return the rows of arrays as blocks: they are sliced, and never read as a whole.
 
@@ -93,6 +103,9 @@ def from_arrays(
         Weights of the rows, in as many parts as X; None for 1.
     budget : int, default=None
         Bytes of memory to take at most; None for a quarter of what the machine has.
+    scratch : str or Path, default=None
+        Folder with room for a copy of the features, in which later passes find them as they were
+        decoded. It goes when the fit ends. None for no copy: every pass reads the rows anew.
 
     Returns
     -------
@@ -123,10 +136,16 @@ def from_arrays(
     for name, part in zip(("y", "sample_weight"), parts[1:], strict=True):
         if part is not None and len(part) != len(parts[0]):
             raise ValueError(f"{name} has {len(part)} parts, X has {len(parts[0])}: give as many.")
-    return ArraySource(parts[0], parts[1], parts[2], _checked_budget(budget))
+    source = ArraySource(parts[0], parts[1], parts[2], _checked_budget(budget))
+    return _with_scratch(source, scratch)
 
 
-def from_iterable(make_blocks: Callable[[], Any], *, budget: int | None = None) -> BlockSource:
+def from_iterable(
+    make_blocks: Callable[[], Any],
+    *,
+    budget: int | None = None,
+    scratch: str | Path | None = None,
+) -> BlockSource:
     """Return blocks that a callable makes, anew for every pass over the data.
 
     Parameters
@@ -136,6 +155,9 @@ def from_iterable(make_blocks: Callable[[], Any], *, budget: int | None = None) 
         of features, labels and maybe weights. It must make the same blocks whenever it is called.
     budget : int, default=None
         Bytes of memory to take at most; None for a quarter of what the machine has.
+    scratch : str or Path, default=None
+        Folder with room for a copy of the features, in which later passes find them as they were
+        decoded. It goes when the fit ends. None for no copy: every pass reads the rows anew.
 
     Returns
     -------
@@ -161,7 +183,7 @@ def from_iterable(make_blocks: Callable[[], Any], *, budget: int | None = None) 
     >>> TorchLogisticRegression().fit(rows).score(rows) > 0.99
     True
     """
-    return IterableSource(make_blocks, _checked_budget(budget))
+    return _with_scratch(IterableSource(make_blocks, _checked_budget(budget)), scratch)
 
 
 def _is_list(X: Any) -> bool:
@@ -172,3 +194,16 @@ def _checked_budget(budget: int | None) -> int | None:
     if budget is not None and not budget > 0:
         raise ValueError(f"budget={budget!r} must be positive: it is a number of bytes.")
     return None if budget is None else int(budget)
+
+
+def _with_scratch(source: BlockSource, folder: str | Path | None) -> BlockSource:
+    """Return a source that may write its rows to a folder, if that is there."""
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise ValueError(f"scratch={str(folder)!r} is not a folder. Make it, or name another.")
+        if source.is_sparse:
+            raise ValueError(
+                f"scratch={str(folder)!r}: sparse blocks are not written. Leave scratch out."
+            )
+        source.scratch = Path(folder)
+    return source

@@ -4,6 +4,7 @@ import gc
 import pickle
 import threading
 import time
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.sparse import csr_matrix
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV, blocks
-from torchlogreg.data import sources, store, stored
+from torchlogreg.data import scratch, sources, store, stored
 
 RNG = np.random.default_rng(0)
 DIGITS = load_digits()
@@ -122,6 +123,49 @@ def test_blocks_have_the_minimiser_of_memory(tmp_path, stores, kind, dtype):
     assert_allclose(proba, one.predict_proba(X.astype(dtype)), rtol=1e-4, atol=1e-6)
     assert_array_equal(model.predict(rows), one.predict(X.astype(dtype)))
     assert model.score(rows) == pytest.approx(one.score(X.astype(dtype), Y, WEIGHT))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "sparse" not in kind])
+def test_later_passes_may_find_the_rows_in_a_file(tmp_path, stores, monkeypatch, kind, dtype):
+    folder, starts = tmp_path / "scratch", []
+    folder.mkdir()
+    rows = KINDS[kind](tmp_path, X.astype(dtype), budget=1, scratch=folder)
+    read = type(rows).read
+    monkeypatch.setattr(
+        type(rows), "read", lambda self, *args: starts.append(args[0]) or read(self, *args)
+    )
+    tol, tolerance = TOLERANCES[dtype]
+    model = TorchLogisticRegression(tol=tol, C=0.1).fit(rows)
+    one = TorchLogisticRegression(tol=tol, C=0.1).fit(X.astype(dtype), Y, WEIGHT)
+    assert_allclose(model.coef_, one.coef_, rtol=tolerance, atol=tolerance)
+    assert stores[0].n_reads > 4
+    assert starts == [0]  # what was there to be decoded was so once
+    (kept,) = folder.iterdir()
+    assert sum(file.stat().st_size for file in kept.iterdir()) >= X.size * np.dtype(dtype).itemsize
+    stores.clear()
+    del model, one
+    gc.collect()
+    assert not list(folder.iterdir())
+
+
+def test_a_scratch_file_has_what_does_not_stay_in_memory(tmp_path, stores):
+    X, y = large()
+    rows = blocks.from_arrays(X, y, budget=6_000_000, scratch=tmp_path)
+    model = TorchLogisticRegression(tol=1e-6).fit(rows)
+    one = TorchLogisticRegression(tol=1e-6).fit(X, y)
+    assert_allclose(model.coef_, one.coef_, atol=1e-4)
+    (kept,) = tmp_path.iterdir()
+    n_bytes = sum(file.stat().st_size for file in kept.iterdir())
+    assert 0 < n_bytes < X.nbytes - 1_000_000
+
+
+def test_a_full_scratch_folder_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda folder: Mock(free=1000))
+    model = TorchLogisticRegression()
+    with pytest.raises(OSError, match=r"scratch='.*' has 1e-06 GB of free space, and the rows"):
+        model.fit(blocks.from_arrays(X, Y, budget=1, scratch=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
@@ -359,6 +403,14 @@ BAD = {
     "one dimension": (lambda folder: blocks.from_arrays(Y, Y), r"of shape \(1797,\)"),
     "objects": (lambda folder: blocks.from_arrays(X.astype(object), Y), "real numbers"),
     "budget": (lambda folder: blocks.from_arrays(X, Y, budget=0), "budget=0 must be positive"),
+    "no scratch folder": (
+        lambda folder: blocks.from_arrays(X, Y, scratch=folder / "no"),
+        "scratch='.*' is not a folder",
+    ),
+    "sparse scratch": (
+        lambda folder: KINDS["sparse iterable"](folder, X, scratch=folder),
+        "sparse blocks are not written",
+    ),
     "continuous": (lambda folder: blocks.from_arrays(X, X[:, 2] + 0.5), "rows 0 to .*continuous"),
     "negative": (lambda folder: blocks.from_arrays(X, Y, -WEIGHT), "[Nn]egative"),
     "iterator": (lambda folder: blocks.from_iterable(iter([(X, Y)])), "must be a callable"),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from torchlogreg.data.containers import as_numpy
-from torchlogreg.data.files import FileStamps, MappedFile, reader_of
-from torchlogreg.data.sources import N_HELD, Allocate, BlockSource, Labels, cut, rows_per_block
+from torchlogreg.data.files import FileStamps, Held, MappedFile, reader_of
+from torchlogreg.data.sources import Allocate, BlockSource, Labels, cut, rows_per_block
 
 
 class ArraySource(BlockSource):
@@ -82,23 +82,19 @@ class ArraySource(BlockSource):
 
     def read(self, start: int, allocate: Allocate) -> Iterator[np.ndarray]:
         """Yield the features of the blocks from one on."""
-        held: list[tuple[MappedFile, int, int]] = []
+        held = Held()
         for number in range(start, len(self._places)):
             part, first, stop = self._places[number]
             reader = self._readers[part]
             try:
                 if isinstance(reader, MappedFile) and reader.floats == self.dtype:
-                    block = reader.view(first, stop)
-                    held.append((reader, first, stop))
+                    block = held.view(reader, first, stop)
                 else:
                     block = allocate(stop - first)
                     reader.read_into(block, first)
             except Exception as error:
                 raise OSError(f"X: {self.where(number)} cannot be read: {error}") from error
             yield block
-            if len(held) > N_HELD:
-                mapped, *rows = held.pop(0)
-                mapped.release(*rows)
 
     def where(self, number: int) -> str:
         """Say where a block comes from."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from torchlogreg.data.containers import as_numpy
+from torchlogreg.data.sources import N_HELD
 
 FAULT_BYTES = 16 * mmap.PAGESIZE
 """Bytes of a file that a fault maps at once, if the system has them: by default on Linux."""
@@ -111,9 +112,8 @@ class MappedFile(SlicedArray):
         """Return rows that are in memory by then; the system reads those after them meanwhile."""
         row_bytes = self.shape[1] * self._dtype.itemsize
         first, last = self._start + start * row_bytes, self._start + stop * row_bytes
-        if (
-            self.path.stat().st_size < self._map_start + last
-        ):  # to read there would kill the process
+        # To read beyond the end would kill the process.
+        if self.path.stat().st_size < self._map_start + last:
             raise EOFError(f"{self.path} ends before row {stop}")
         self._advise("MADV_WILLNEED", last, 2 * last - first)
         entries = np.frombuffer(self._map, np.uint8, last - first, first)
@@ -134,6 +134,21 @@ class MappedFile(SlicedArray):
         last = min(last, len(self._map)) // mmap.PAGESIZE * mmap.PAGESIZE
         if advice is not None and last > first:
             self._map.madvise(advice, first, last - first)
+
+
+class Held:
+    """Mapped rows that are in use: so many blocks at a time, and those before are let go of."""
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[MappedFile, int, int]] = []
+
+    def view(self, file: MappedFile, start: int, stop: int) -> np.ndarray:
+        """Return rows of a file; those that were asked for some time ago are not used any more."""
+        if len(self._blocks) > N_HELD:
+            before, *rows = self._blocks.pop(0)
+            before.release(*rows)
+        self._blocks.append((file, start, stop))
+        return file.view(start, stop)
 
 
 def floats_of(dtype: Any) -> np.dtype[Any]:

@@ -11,6 +11,9 @@ import numpy as np
 from torchlogreg.data.files import FileStamps
 from torchlogreg.data.sources import Allocate, BlockSource, Labels, rows_per_block
 
+COLUMN_BYTES = 2**14
+"""Bytes of a column that are read from a file at a time."""
+
 
 class ParquetSource(BlockSource):
     """Columns of a Parquet file, of a folder of them, or of a data set of Arrow.
@@ -30,6 +33,7 @@ class ParquetSource(BlockSource):
     """
 
     is_by_columns = True
+    feature_names: list[str]
 
     def __init__(
         self,
@@ -100,29 +104,21 @@ class ParquetSource(BlockSource):
         """Look whether files have changed since the first pass."""
         self._stamps.check()
 
-    def _tables(self, place: int, columns: Sequence[str] | None) -> Iterator[Any]:
-        """Yield the blocks of a row group, as batches or tables of some columns."""
+    def _tables(self, place: int, columns: Sequence[str]) -> Iterator[Any]:
+        """Yield the blocks of a row group, as batches or tables of some columns.
+
+        Pages are decoded as they are needed: Arrow's own scanner has whole row groups in memory.
+        """
         import pyarrow as pa
-        from pyarrow.dataset import ParquetFragmentScanOptions
 
         group, _, sizes = self._groups[place]
         batches: list[Any] = []
-        wanted, number, n_rows = list(columns or ()), 0, 0
+        number, n_rows = 0, 0
         try:
-            if not wanted:
+            if not columns:
                 yield from (pa.table({}) for _ in sizes)
                 return
-            for batch in group.scanner(
-                schema=self._dataset.schema,
-                columns=wanted,
-                batch_size=max(sizes),
-                batch_readahead=1,
-                fragment_readahead=1,
-                # Otherwise all of a row group is in memory before any of it is decoded.
-                fragment_scan_options=ParquetFragmentScanOptions(
-                    pre_buffer=False, use_buffered_stream=True
-                ),
-            ).to_batches():
+            for batch in _batches(group, self._dataset.schema, columns, max(sizes)):
                 if not batches and len(batch) == sizes[number]:  # as it should be
                     yield batch
                     number += 1
@@ -137,6 +133,33 @@ class ParquetSource(BlockSource):
         except (OSError, pa.ArrowException) as error:
             first = sum(len(sizes) for *_, sizes in self._groups[:place])
             raise OSError(f"{self.where(first)} cannot be read: {error}") from error
+
+
+def _batches(group: Any, schema: Any, columns: Sequence[str], n_rows: int) -> Iterator[Any]:
+    """Yield batches of so many rows of a row group, with some columns of a schema.
+
+    What a file does not have is what its folder stands for, or missing.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    import pyarrow.parquet as pq
+
+    kinds = [schema.field(name).type for name in columns]
+    of_folder = ds.get_partition_keys(group.partition_expression)
+    with group.open() as handle:
+        file = pq.ParquetFile(handle, metadata=group.metadata, buffer_size=COLUMN_BYTES)
+        known = file.schema_arrow.names
+        own = [name for name in columns if name in set(known)]
+        wanted = own or known[:1]  # something must tell how many rows there are
+        for batch in file.iter_batches(n_rows, [part.id for part in group.row_groups], wanted):
+            found = dict(zip(batch.schema.names, batch.columns, strict=True)) if own else {}
+            arrays = []
+            for name, kind in zip(columns, kinds, strict=True):
+                array = found.get(name)
+                if array is None:
+                    array = pa.repeat(pa.scalar(of_folder.get(name), kind), len(batch))
+                arrays.append(array if array.type == kind else array.cast(kind))
+            yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 def _dataset(path: Any) -> Any:

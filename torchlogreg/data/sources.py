@@ -9,6 +9,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,9 @@ class BlockSource(ABC):
 
     budget: int | None
     """Bytes that blocks and what belongs to their rows may take; None for a quarter of memory."""
+
+    scratch: Path | None = None
+    """Folder for a copy of the rows as they were decoded, for later passes; None for no copy."""
 
     is_sparse: bool = False
     """Whether blocks are CSR matrices."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data.reader import Reader, changed
+from torchlogreg.data.scratch import Scratch
 from torchlogreg.data.sharing import stacked
 from torchlogreg.data.sources import N_HELD, BlockSource
 from torchlogreg.data.training_data import n_entries_of
@@ -68,10 +69,14 @@ class Store(StoredMatrix):
         self._source, self._known = source, known
         self._kept: dict[int, RowBlock] = {}
         self._slot: tuple[int, RowBlock] | None = None
+        self._scratch: Scratch | None = None
         self._reader: Reader | None = None
         self._sums: list[int] = []
         drawn = draw(sizes)
         self.sample = self._sampled(draw, drawn, self._look(drawn, most_bytes, advance))
+        if self._scratch is not None:
+            self._scratch.finish()
+            self._source = self._scratch
 
     @property
     def n_reads(self) -> float:
@@ -146,6 +151,9 @@ class Store(StoredMatrix):
                 if not is_full:
                     self._kept[number] = self._block(X.clone())
                     n_bytes += size
+                elif self._source.scratch is not None:
+                    self._scratch = self._scratch or Scratch(self._source, self.sizes, number)
+                    self._scratch.write(X)
                 self.n_blocks_read += 1
                 advance(n_rows)
             reader.finish()
