@@ -36,7 +36,8 @@ test: lint
 	$(BIN)/python -m pytest --cov --cov-append -n 2 tests
 
 # Old packages next to new ones warn of each other.
-OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecationWarning
+OLD_WARNINGS := -W default::DeprecationWarning -W default::pytest.PytestDeprecationWarning \
+	-W default::pytest.PytestUnraisableExceptionWarning
 
 test-oldest:
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest

@@ -47,13 +47,13 @@ def scale():
 def _small(folder):
     """Measure data that the system has in memory: how much does reading cost."""
     _generate(folder, SMALL)
-    kinds = {"memory": 0, "npy": BUDGET_SMALL, "parquet": BUDGET_SMALL}
+    kinds = ["memory", "npy", "npy, cold", "parquet", "parquet, scratch"]
     found = {kind: [] for kind in kinds}
     for _ in range(TURNS):
-        for kind, budget in kinds.items():
-            found[kind].append(_fit(folder, kind, budget))
+        for kind in kinds:
+            found[kind].append(_fit(folder, kind, BUDGET_SMALL))
     records = [_median(some) for some in found.values()]
-    return [{"gigabytes": SMALL, **record} for record in [*records, _plain_read(folder)]]
+    return [{"gigabytes": SMALL, **record} for record in [*records, *_plain_reads(folder)]]
 
 
 def _large(folder):
@@ -61,9 +61,15 @@ def _large(folder):
     statistics_of_disk = os.statvfs(folder)
     room = statistics_of_disk.f_bavail * statistics_of_disk.f_frsize / 1e9
     gigabytes = min(LARGE, room / SPARE)
-    _generate(folder, gigabytes, kinds=("npy",))
-    record = _fit(folder, "npy", BUDGET_LARGE)
-    return [{"gigabytes": gigabytes, **record}, {"gigabytes": gigabytes, **_plain_read(folder)}]
+    records = []
+    for kind in ("npy", "parquet"):
+        for file in folder.iterdir():
+            file.unlink()
+        _generate(folder, gigabytes, kinds=(kind,))
+        records.append(_fit(folder, kind, BUDGET_LARGE))
+        if kind == "npy":
+            records += _plain_reads(folder)
+    return [{"gigabytes": gigabytes, **record} for record in records]
 
 
 def _generate(folder, gigabytes, kinds=("npy", "parquet")):
@@ -79,7 +85,8 @@ def _generate(folder, gigabytes, kinds=("npy", "parquet")):
             X = rng.standard_normal((min(CHUNK, n_rows - start), N_FEATURES), dtype=np.float32)
             X[:, 1:] += 0.5 * X[:, :-1]
             labels.append(X @ coef + rng.logistic(size=len(X)) > 0)
-            X.tofile(file)
+            if "npy" in kinds:
+                X.tofile(file)
             if "parquet" in kinds:
                 columns = dict(zip(names, X.T, strict=True)) | {"y": labels[-1]}
                 table = pa.table(columns)
@@ -92,17 +99,32 @@ def _generate(folder, gigabytes, kinds=("npy", "parquet")):
     np.save(folder / "y.npy", np.concatenate(labels))
 
 
-def _plain_read(folder):
-    """Read the same file from one end to the other, as ``dd`` does."""
-    start, buffer = time.perf_counter(), bytearray(2**24)
-    with open(folder / "X.npy", "rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
-    return {"rows": "read, and nothing else", "seconds": time.perf_counter() - start}
+def _plain_reads(folder):
+    """Read the same file from one end to the other, as ``dd`` does: from the disk, and again."""
+    records = []
+    for rows in ("read only, cold", "read only"):
+        if "cold" in rows:
+            _evict(folder)
+        start, buffer = time.perf_counter(), bytearray(2**24)
+        with open(folder / "X.npy", "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+        records.append({"rows": rows, "seconds": time.perf_counter() - start})
+    return records
+
+
+def _evict(folder):
+    """Let the system forget what it has of the files in memory."""
+    os.sync()
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _fit(folder, kind, budget):
     """Fit in a new process."""
+    if "cold" in kind:
+        _evict(folder)
     command = [sys.executable, "-m", "benchmarks.scale", "fit", str(folder), kind, str(budget)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     print(done.stderr, end="", file=sys.stderr)
@@ -149,11 +171,11 @@ def fit(folder, kind, budget):
     y = np.load(folder / "y.npy")
     if kind == "memory":
         given = np.load(folder / "X.npy"), y
-    elif kind == "npy":
+    elif kind.startswith("npy"):
         given = (blocks.from_arrays(folder / "X.npy", y, budget=int(float(budget))),)
     else:
-        path = folder / "rows.parquet"
-        given = (blocks.from_parquet(path, target="y", budget=int(float(budget))),)
+        options = {"budget": int(float(budget)), "scratch": folder if "scratch" in kind else None}
+        given = (blocks.from_parquet(folder / "rows.parquet", target="y", **options),)
     start = time.perf_counter()
     model = TorchLogisticRegression().fit(*given)
     found = {

@@ -1,9 +1,23 @@
-"""Libraries of the array API standard that scikit-learn's checks can use on this machine."""
+"""What of scikit-learn and of the libraries that its checks can use is at hand."""
 
 from unittest import SkipTest
 
+import pytest
+import sklearn
 from sklearn.utils import _array_api
 from sklearn.utils._testing import _array_api_for_tests
+
+IS_OLD = tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9)
+"""Whether scikit-learn is the oldest that is supported, 1.8."""
+
+
+def needs_young(reason):
+    """Mark a test that the oldest scikit-learn cannot be compared in."""
+    return pytest.mark.skipif(IS_OLD, reason=f"scikit-learn 1.8 {reason}")
+
+
+needs_callbacks = needs_young("has no callbacks")
+needs_same_library = needs_young("checks the libraries of arrays otherwise: that of classes_, too")
 
 
 def combinations(**options):

@@ -21,6 +21,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
+from tests.at_hand import needs_callbacks
 from tests.distributed.deaths import DiesOnce
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV
 from torchlogreg.distributed.dask import decision_function, fit, predict, predict_proba
@@ -223,6 +224,7 @@ def test_busy_workers_are_named_when_time_is_up(client):
     nap.result()
 
 
+@needs_callbacks
 def test_a_worker_that_is_killed_is_named_at_once(client, tmp_path):
     rows = on_workers(client, X, Y)
     model = TorchLogisticRegression(**TIGHT).set_callbacks(DiesOnce(tmp_path / "died"))
@@ -233,6 +235,7 @@ def test_a_worker_that_is_killed_is_named_at_once(client, tmp_path):
     assert not hasattr(model, "coef_")
 
 
+@needs_callbacks
 def test_the_same_fit_succeeds_after_a_death(client, tmp_path):
     lazy = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
     model = TorchLogisticRegression(**TIGHT).set_callbacks(DiesOnce(tmp_path / "died"))

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
+from tests.at_hand import needs_callbacks
 from tests.distributed.crew import TIMEOUT, together
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV, blocks, distributed
 
@@ -228,6 +229,7 @@ def fit_and_fail(rank, way):
     return None
 
 
+@needs_callbacks
 @pytest.mark.parametrize(
     ("way", "said"), [("dies", "Process 1 has disappeared"), ("fails", "the callback has failed")]
 )
@@ -297,8 +299,8 @@ def stopped(rank):
     return model.n_iter_, model.coef_, grid.n_iter_, grid.coef_
 
 
+@needs_callbacks
 def test_a_callback_of_one_process_ends_the_fit_of_all(tmp_path):
-    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
     (n_iter, coef, n_iters, coefs), other = together(tmp_path, 2, stopped)
     assert n_iter == [3]
     assert (n_iters == 2).all()

@@ -14,6 +14,7 @@ from ray.util.joblib import register_ray
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 
+from tests.at_hand import needs_callbacks
 from tests.distributed.deaths import DiesOnce
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.distributed.ray import fit, predict, predict_proba
@@ -31,6 +32,7 @@ FRAME = pd.DataFrame(X, columns=IRIS.feature_names).assign(kind=Y, weight=WEIGHT
 def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # old versions warn of that
         patch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield
@@ -55,6 +57,7 @@ def assert_same(model, expected):
     assert_allclose(model.intercept_, expected.intercept_, rtol=1e-8, atol=1e-8)
 
 
+@needs_callbacks
 def test_a_killed_worker_makes_all_begin_again(run_config, tmp_path):
     """With weights, string labels, and an odd number of rows in unequal blocks: all count."""
     run_config.failure_config = FailureConfig(max_failures=1)

@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, get_scorer, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 from sklearn.preprocessing import scale
 
+from tests.at_hand import needs_young
 from tests.judge import judge
 from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV
 from torchlogreg.estimators.metrics import METRICS, OF_MORE, OF_TWO_CLASSES
@@ -185,6 +186,7 @@ def test_a_scorer_that_fails_says_so():
         TorchLogisticRegressionCV(Cs=2, cv=3, scoring=fails).fit(*iris())
 
 
+@needs_young("cannot average without a refit")
 def test_without_a_refit_the_models_of_the_folds_are_averaged():
     X, y = iris()
     ours = TorchLogisticRegressionCV(Cs=4, cv=3, refit=False, tol=1e-8).fit(X, y)
@@ -195,6 +197,7 @@ def test_without_a_refit_the_models_of_the_folds_are_averaged():
     assert not hasattr(ours, "best_index_")
 
 
+@needs_young("scores otherwise without rows of a class")
 def test_folds_without_one_of_the_classes():
     X, y = iris()
     folds = [(np.r_[0:25, 50:75, 100:110], np.r_[25:50, 75:100]), (np.r_[0:90], np.r_[90:150])]
@@ -418,6 +421,7 @@ def test_scores_without_end_are_scores(selection):
     assert (1.0 if selection == "best" else 0.1) == model.fit(*iris()).C_
 
 
+@needs_young("copies the splitter")
 def test_asking_for_the_routing_takes_no_folds():
     X, y = iris()
     model = TorchLogisticRegressionCV(Cs=[1.0], cv=KFold(3, shuffle=True).split(X))

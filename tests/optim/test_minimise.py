@@ -134,7 +134,7 @@ LOGISTIC_SOLVERS = {
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_each_of_seven_problems_stops_at_its_own_iteration(name, n_classes):
     objective, start = seven_problems(n_classes)
-    algorithm = replace(LOGISTIC_SOLVERS[name], tol=4e-10)
+    algorithm = replace(LOGISTIC_SOLVERS[name], tol=2e-10)
     together = minimise(objective, start, algorithm, 1000)
     assert list(together.status) == ["converged"] * 7
     assert len(set(together.n_iter.tolist())) >= 3
