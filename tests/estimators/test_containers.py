@@ -173,8 +173,9 @@ def test_scikit_learns_compliance_check_with_values(solver, namespace, dtype, we
 
 def test_dispatch_changes_nothing_for_the_rest(reference):
     with config_context(array_api_dispatch=True):
-        lists = [] if IS_OLD else [X.tolist()]  # which scikit-learn 1.8 refuses under dispatch
+        # scikit-learn 1.8 refuses lists under dispatch.
+        lists, labels = ([], Y) if IS_OLD else ([X.tolist()], Y.tolist())
         for given in (*lists, pd.DataFrame(X), sparse.csr_array(X), X):
-            model = TorchLogisticRegression(tol=1e-9).fit(given, Y.tolist())
+            model = TorchLogisticRegression(tol=1e-9).fit(given, labels)
             assert isinstance(model.coef_, np.ndarray)
             same(model.predict_proba(given), reference.predict_proba(X))
