@@ -109,13 +109,15 @@ class MappedFile(SlicedArray):
         np.copyto(block, self.view(start, start + len(block)))
 
     def view(self, start: int, stop: int) -> np.ndarray:
-        """Return rows that are in memory by then; the system reads those after them meanwhile."""
+        """Return rows that are in memory by then; the system reads ahead as it sees fit.
+
+        To ask it for the rows that follow would have it take small pages, which are mapped slowly.
+        """
         row_bytes = self.shape[1] * self._dtype.itemsize
         first, last = self._start + start * row_bytes, self._start + stop * row_bytes
         # To read beyond the end would kill the process.
         if self.path.stat().st_size < self._map_start + last:
             raise EOFError(f"{self.path} ends before row {stop}")
-        self._advise("MADV_WILLNEED", last, 2 * last - first)
         entries = np.frombuffer(self._map, np.uint8, last - first, first)
         np.bitwise_or.reduce(entries[::FAULT_BYTES])  # now, and not when it is computed with
         return entries.view(self._dtype).reshape(stop - start, self.shape[1])
