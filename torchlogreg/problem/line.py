@@ -61,7 +61,7 @@ class Line:
             starts = zip(self.origin.eta, self._eta, strict=True)
             eta = [self._move(start, along, step) for start, along in starts]
             residual, (loss, data_slope) = self.objective.loss(eta, self._eta)
-        loss, slope = self.objective.numbers((loss, data_slope))
+        loss, slope = self.objective.fetched((loss, data_slope))
         penalty = compute(_parabola, step, *self._penalty)
         slope = compute(_with_penalty, slope, step, *self._penalty[1:])
         penalty, slope = self._with_kink(step, penalty, slope)

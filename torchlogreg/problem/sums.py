@@ -98,12 +98,19 @@ class RowSums:
         return self.rows.group.agreed(tensor)
 
     def numbers(self, numbers: Tensor | Sequence[Tensor]) -> tuple[Numbers, ...]:
-        """Bring tensors (B,) to the host in one transfer, if the objective is attended."""
-        if not self.is_attended:
-            return tuple(numbers)
-        if self.rows.group.size > 1:
+        """Agree on tensors (B,) and bring them to the host, if the objective is attended."""
+        if self.is_attended and self.rows.group.size > 1:
             whole = numbers if isinstance(numbers, Tensor) else torch.stack([*numbers])
             numbers = self.agreed(whole)
+        return self.fetched(numbers)
+
+    def fetched(self, numbers: Tensor | Sequence[Tensor]) -> tuple[Numbers, ...]:
+        """Bring tensors (B,) to the host in one transfer, if the objective is attended.
+
+        All processes must have the same ones, as sums over all rows are.
+        """
+        if not self.is_attended:
+            return tuple(numbers)
         if isinstance(numbers, Tensor):
             return tuple(map(tuple, numbers.tolist()))
         if numbers[0].device.type == "cpu":
