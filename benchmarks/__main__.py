@@ -14,6 +14,7 @@ from benchmarks.datasets import DATASETS
 from benchmarks.epochs import CASES, epochs
 from benchmarks.grids import SHAPES, grids
 from benchmarks.growth import growth
+from benchmarks.jobs import jobs
 from benchmarks.load import load
 from benchmarks.memory import PROCESSES, peak_memory
 from benchmarks.paths import paths
@@ -200,6 +201,14 @@ def measure_scale(options, output):
     return records
 
 
+def measure_jobs(options, output):
+    """Time of a grid search with two jobs."""
+    records = _for_each_dataset(options, jobs)
+    keys = ["dataset", "backend", "seconds", "times_ideal"]
+    print(tabulate([[record[key] for key in keys] for record in records], headers=keys))
+    return records
+
+
 def measure_clusters(options, output):
     """Fits on a local cluster, next to others'."""
     from benchmarks.clusters import clusters  # which needs Dask
@@ -226,6 +235,7 @@ PARTS = {
     "stream": measure_stream,
     "scale": measure_scale,
     "clusters": measure_clusters,
+    "jobs": measure_jobs,
 }
 
 

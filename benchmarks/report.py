@@ -277,6 +277,39 @@ def scale_table(records):
     return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
 
 
+def clusters_table(records):
+    """Fits on a local cluster, and Spark's."""
+    headers = ["rows", "columns", "classes", "competitor", "seconds", "times ours"]
+    cells = [
+        [
+            f"{record['n']:,}",
+            str(record["d"]),
+            str(record["n_classes"]),
+            record["competitor"],
+            _shown(record["seconds"], ".2f"),
+            _shown(record["times_ours"], ".1f"),
+        ]
+        for record in records
+        if "seconds" in record
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
+def jobs_table(records):
+    """Grid searches with two jobs."""
+    headers = ["data", "backend", "seconds", "times the ideal"]
+    cells = [
+        [
+            record["dataset"],
+            record["backend"],
+            _shown(record["seconds"], ".2f"),
+            _shown(record["times_ideal"], ".2f"),
+        ]
+        for record in records
+    ]
+    return tabulate(cells, headers, tablefmt="rst", disable_numparse=True)
+
+
 def _shown(number, form, unit=1):
     return "" if number is None else format(number if unit == 1 else number * unit, form)
 
@@ -294,6 +327,8 @@ PAGES = {
     "solvers": solver_table,
     "load": load_table,
     "scale": scale_table,
+    "clusters": clusters_table,
+    "jobs": jobs_table,
 }
 """How runs are shown that are not a table of records."""
 

@@ -42,6 +42,8 @@ SUITE = {
     "solvers": ("solvers",),
     "stream": ("stream",),
     "scale": ("scale",),
+    "clusters": ("clusters",),
+    "jobs": ("jobs", "--datasets", "digits_unit", "mnist_10k"),
     "load": ("load", "--datasets", "iris", "wine", "breast_cancer", "digits", "mnist"),
     "predictions": ("predictions", "--datasets", "iris", "credit", "census", "mnist", "sparse"),
 }

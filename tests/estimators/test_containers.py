@@ -33,7 +33,9 @@ def reference():
     return TorchLogisticRegression(tol=1e-9).fit(X, Y)
 
 
-@pytest.mark.parametrize("order", ["C", "F", "strided", "read-only", "memory map", "reversed"])
+@pytest.mark.parametrize(
+    "order", ["C", "F", "strided", "read-only", "memory map", "reversed", "unaligned"]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "float16", ">f8"])
 def test_arrays_of_any_kind(order, dtype, tmp_path):
     values = np.asarray((X * 10).round(), dtype=dtype)
@@ -45,6 +47,7 @@ def test_arrays_of_any_kind(order, dtype, tmp_path):
         "read-only": values.copy,
         "memory map": lambda: np.memmap(tmp_path / "X", dtype, "w+", shape=values.shape),
         "reversed": lambda: values[::-1].copy()[::-1],
+        "unaligned": lambda: np.ndarray(values.shape, dtype, bytearray(values.nbytes + 1), 1),
     }[order]()
     given[...] = values
     if order in ("read-only", "memory map"):

@@ -122,8 +122,12 @@ class _WritableAlias:
 
 
 def alias(array: np.ndarray) -> Tensor:
-    """Share an array's memory with a tensor."""
-    if any(stride < 0 or stride % array.itemsize for stride in array.strides):
+    """Share an array's memory with a tensor, if torch can compute with it as it is.
+
+    What came through a network, as in workers of Dask, may begin at any byte: that is slow.
+    """
+    has_steps = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
+    if not (has_steps and array.flags.aligned):
         array = array.copy()
     if not array.flags.writeable:
         array = np.asarray(_WritableAlias(array))

@@ -113,8 +113,8 @@ class DenseBlock(RowBlock):
             return self._predictor(coef)
         thin = coef.flatten(0, 1)
         eta = thin.new_empty(len(thin), self.n_rows)
-        for rows in self.chunks(self.X.shape[1]):
-            eta[:, rows] = linear_predictor(self._centred(self.X[rows]), thin)
+        for rows, some in self._converted(self.chunk_entries):
+            eta[:, rows] = linear_predictor(some, thin)
         return eta.view(*coef.shape[:-1], -1)
 
     def adjoint(self, residual: Tensor) -> Tensor:
@@ -125,8 +125,8 @@ class DenseBlock(RowBlock):
         if is_multipliable(self.X, residual.dtype):
             return self._gradient(multiply_transposed(thin, self.X.T), residual)
         product = thin.new_zeros(len(thin), self.X.shape[1])
-        for rows in self.chunks(self.X.shape[1]):
-            product += multiply_transposed(thin[:, rows], self._centred(self.X[rows]).T)
+        for rows, some in self._converted(self.chunk_entries):
+            product += multiply_transposed(thin[:, rows], some.T)
         return self._with_intercept(product, thin).view(*residual.shape[:-1], -1)
 
     def squares(self, weight: Tensor) -> Tensor:
@@ -145,22 +145,36 @@ class DenseBlock(RowBlock):
         return norms.add_(scale[:, n_features:].sum(1, keepdim=True))
 
     def _squared(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield some rows, and the squares of their entries, in a buffer that is used again."""
-        n_features = self.X.shape[1]
-        chunks = list(self.chunks(n_features, min(self.chunk_entries, PIECE_ENTRIES)))
-        is_turned = self.X.T.is_contiguous()
-        buffer = self.weight.new_empty(n_features * (chunks[0].stop if chunks else 0))
+        """Yield some rows, and the squares of their entries."""
+        for rows, some in self._converted(PIECE_ENTRIES):
+            yield rows, some.square_()
+
+    def _converted(self, most_entries: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield some rows, and what they are less the centre, in the dtype of the results.
+
+        That is in memory that is used again for the next ones: where an allocator gives memory
+        back at once, as in workers of Dask, new memory costs more than what it is for.
+        """
+        chunks = list(self.chunks(self.X.shape[1], min(self.chunk_entries, most_entries)))
+        most, dtype = chunks[0].stop if chunks else 0, self.weight.dtype
+        buffer = self._memory(most, dtype)
+        if self.centre is not None:  # subtracted in the wider of both dtypes
+            wide = torch.promote_types(self.X.dtype, dtype)
+            location = self.centre.location.to(wide)
+            wide_buffer = buffer if wide == dtype else self._memory(most, wide)
         for rows in chunks:
-            size = rows.stop - rows.start
-            squared = buffer[: size * n_features].view(n_features, size).T
-            if not is_turned:
-                squared = buffer[: size * n_features].view(size, n_features)
-            if self.centre is None:
-                squared.copy_(self.X[rows])
-            else:  # subtracted in the wider of both dtypes
-                wide = torch.promote_types(self.X.dtype, self.weight.dtype)
-                torch.sub(self.X[rows], self.centre.location.to(wide), out=squared)
-            yield rows, squared.square_()
+            X = self.X[rows]
+            some = buffer[: len(X)]
+            if self.centre is not None:
+                X = torch.sub(X, location, out=wide_buffer[: len(X)])
+            yield rows, some if X is some else some.copy_(X)
+
+    def _memory(self, n_rows: int, dtype: torch.dtype) -> Tensor:
+        """Memory for some rows, in the order that those of X have."""
+        shape = n_rows, self.X.shape[1]
+        if self.X.T.is_contiguous():
+            return self.X.new_empty(shape[::-1], dtype=dtype).T
+        return self.X.new_empty(shape, dtype=dtype)
 
     def _pieces(self, dtype: torch.dtype) -> Iterator[RowBlock]:
         block, chunks = self.to(dtype), list(self.chunks(self.X.shape[1], PIECE_ENTRIES))
