@@ -1,5 +1,6 @@
 """Small computations start no threads, and nobody else notices."""
 
+import sys
 import threading
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.problem import threads
-from torchlogreg.problem.threads import ALONE, threads_for
+from torchlogreg.problem.threads import ALONE, share_threads, threads_for
 
 CPU = torch.device("cpu")
 
@@ -37,6 +38,41 @@ def test_threads_are_left_to_what_else_is_busy():
     assert torch.get_num_threads() == 2
     with threads_for(ALONE + 1, CPU, n_busy=5):
         assert torch.get_num_threads() == 1
+
+
+def test_fits_at_the_same_time_share_the_threads():
+    begun, ended, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        with threads_for(ALONE + 1, CPU):
+            seen.append(torch.get_num_threads())
+            begun.set()
+            ended.wait(10)
+
+    with threads_for(ALONE + 1, CPU), threads_for(ALONE + 1, CPU):  # one within another is one
+        share_threads()
+        assert torch.get_num_threads() == 2
+        thread = threading.Thread(target=other)
+        thread.start()
+        begun.wait(10)
+        assert torch.get_num_threads() == 2  # until the next step
+        share_threads()
+        assert torch.get_num_threads() == 1
+        ended.set()
+        thread.join()
+        share_threads()
+        assert torch.get_num_threads() == 2
+    assert seen == [1]
+    assert not threads._teams
+
+
+def test_every_iteration_looks_for_other_fits(monkeypatch):
+    calls = []
+    module = sys.modules["torchlogreg.optim.minimise"]
+    monkeypatch.setattr(module, "share_threads", lambda: calls.append(1))
+    rng = np.random.default_rng(0)
+    model = TorchLogisticRegression().fit(rng.normal(size=(100, 4)), np.arange(100) % 3)
+    assert len(calls) == model.n_iter_[0]
 
 
 def test_the_limit_is_lifted_after_an_error():

@@ -22,6 +22,7 @@ from torchlogreg.optim.stopping import Standing
 from torchlogreg.optim.watcher import Watcher
 from torchlogreg.problem.batched import Batched, Places
 from torchlogreg.problem.objective import Objective
+from torchlogreg.problem.threads import share_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +115,7 @@ class Run(Generic[M]):
 
     def step(self, algorithm: Algorithm[M]) -> None:
         """Make an iteration."""
+        share_threads()
         self.state, looks = step(self.state, algorithm, self.look_every)
         self._write(looks)
         going = [place for place, s in enumerate(self.state.standings) if not s.is_final]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -21,9 +21,40 @@ ALONE = 2e6
 """Most multiplications of a step that a single thread makes."""
 
 
+class _Team:
+    """The threads of OpenMP that a thread of Python computes with.
+
+    Parameters
+    ----------
+    n_busy : int
+        How many of them something else keeps busy.
+    """
+
+    def __init__(self, n_busy: int) -> None:
+        self._before = [(library, library.num_threads) for library in _openmp()]
+        self.most = max(max((n for _, n in self._before), default=1) - n_busy, 1)
+        self.size = 0
+
+    def limit(self, size: int) -> None:
+        """Let it have so many from now on."""
+        if size != self.size:
+            for library, _ in self._before:
+                library.set_num_threads(size)
+            self.size = size
+
+    def release(self) -> None:
+        """Let it have as many as before."""
+        for library, before in self._before:
+            library.set_num_threads(before)
+
+
+_teams: dict[int, _Team] = {}
+"""The teams that are at work, by the threads of Python that they belong to."""
+
+
 @contextmanager
 def threads_for(work: float, device: torch.device, n_busy: int = 0) -> Iterator[None]:
-    """Let the calling thread compute alone if the work is small.
+    """Let the calling thread compute alone if the work is small, or if it is one of many.
 
     In a process that was forked it always computes alone. Nothing global changes: the limit of
     OpenMP is that of the calling thread.
@@ -35,26 +66,41 @@ def threads_for(work: float, device: torch.device, n_busy: int = 0) -> Iterator[
     device : torch.device
         Where it is computed; threads are for the CPU only.
     n_busy : int, default=0
-        Threads that something else keeps busy meanwhile.
+        Threads that something else keeps busy meanwhile: a team that has to wait for one of its
+        threads waits for it at every barrier.
     """
     torch.get_num_threads()  # with which torch settles the number of a new thread, once
-    limits: list[tuple[Callable[[int], None], int]] = []
-    n_threads = 1
     if _is_forked.is_set():  # also of MKL, which has a number of its own if torch was given one
-        limits = [(torch.set_num_threads, torch.get_num_threads())]
-    elif work <= ALONE and device.type == "cpu":
-        limits = [(library.set_num_threads, library.num_threads) for library in _openmp()]
-    elif n_busy and device.type == "cpu":
-        # A team that has to wait for one of its threads waits for it at every barrier.
-        limits = [(library.set_num_threads, library.num_threads) for library in _openmp()]
-        n_threads = max(max(before for _, before in limits) - n_busy, 1)
-    for limit, _ in limits:
-        limit(n_threads)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+        return
+    caller = threading.get_ident()
+    if device.type != "cpu" or (work > ALONE and caller in _teams):
+        yield
+        return
+    team = _Team(n_busy)
     try:
+        if work <= ALONE:
+            team.limit(1)
+        else:
+            _teams[caller] = team
+            share_threads()
         yield
     finally:
-        for limit, before in limits:
-            limit(before)
+        if _teams.get(caller) is team:
+            del _teams[caller]
+        team.release()
+
+
+def share_threads() -> None:
+    """Give the team of the calling thread its part, as others begin and end: between two steps."""
+    team = _teams.get(threading.get_ident())
+    if team is not None:
+        team.limit(max(team.most // len(_teams), 1))
 
 
 _is_forked = threading.Event()
