@@ -12,6 +12,7 @@ from torch import Tensor
 from torchlogreg.problem.batched import Places
 from torchlogreg.problem.points import Numbers, Point, Trial, compute
 from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.rows import kept
 from torchlogreg.problem.sums import RowSums
 
 
@@ -81,18 +82,21 @@ class Line:
     def _read(self, step: Numbers) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """Read X for the first trial: its predictor and residual, loss and slope; and gradient."""
         family, direction = self.objective.family, self.direction
-        along, moved, residuals = [], [], []
+        rows, along, moved, residuals = self.objective.rows, [], [], []
 
-        def part(block: RowBlock, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def part(
+            block: RowBlock, start: Tensor, *slots: Tensor | None
+        ) -> tuple[Tensor, Tensor, Tensor]:
             change = block.predictor(direction)
             eta = self._move(start, change, step)
             loss, residual = family.evaluate(eta, block.wide_targets, block.wide_weight)
-            along.append(change)
-            moved.append(eta)
-            residuals.append(residual)
+            along.append(kept(change, slots[0]))
+            moved.append(kept(eta, slots[1]))
+            residuals.append(kept(residual, slots[2]))
             return loss, (residual * change).sum((-2, -1)), block.adjoint(residual)
 
-        loss, slope, gradient = self.objective.rows.sum(part, self.origin.eta)
+        slots = [rows.slots(direction) for _ in range(3)]
+        loss, slope, gradient = rows.sum(part, self.origin.eta, *slots)
         self._eta, self._first = along, (residuals, gradient)
         return moved, residuals, loss, slope
 

@@ -53,6 +53,7 @@ from torchlogreg.problem.line import KinkedLine, Line
 from torchlogreg.problem.points import Point, compute
 from torchlogreg.problem.products import symmetric_product
 from torchlogreg.problem.row_block import RowBlock
+from torchlogreg.problem.rows import kept
 from torchlogreg.problem.sums import RowSums
 
 LEAST_CURVATURE = 1e-8
@@ -94,14 +95,14 @@ class Objective(RowSums):
         """Evaluate value and gradient at ``coef``: each block of X is read once, and used twice."""
         predictors, residuals = [], []
 
-        def part(block: RowBlock) -> tuple[Tensor, Tensor]:
+        def part(block: RowBlock, *slots: Tensor | None) -> tuple[Tensor, Tensor]:
             eta = block.predictor(coef)
             loss, residual = self.family.evaluate(eta, block.wide_targets, block.wide_weight)
-            predictors.append(eta)
-            residuals.append(residual)
+            predictors.append(kept(eta, slots[0]))
+            residuals.append(kept(residual, slots[1]))
             return loss, block.adjoint(residual)
 
-        loss, grad = self.rows.sum(part)
+        loss, grad = self.rows.sum(part, self.rows.slots(coef), self.rows.slots(coef))
         value, penalty = self.numbers((loss, self.penalty.value(coef)))
         grad = self.penalty.add_gradient_(grad, coef)
         value = compute(operator.add, value, penalty)
@@ -249,9 +250,9 @@ class Objective(RowSums):
         exact = self.inner(coef.to(wide))
         predictors = []
 
-        def part(block: RowBlock) -> tuple[Tensor]:
+        def part(block: RowBlock, slot: Tensor | None) -> tuple[Tensor]:
             grad, done = torch.zeros_like(exact), 0
-            etas = coef.new_empty(*exact.shape[:2], block.n_rows, dtype=self.dtype)
+            etas = inner.new_empty(*exact.shape[:2], block.n_rows) if slot is None else slot
             for piece in block.pieces(wide):
                 eta = piece.predictor(exact)
                 etas[..., done : done + len(piece)] = eta
@@ -261,7 +262,7 @@ class Objective(RowSums):
             predictors.append(etas)
             return (grad,)
 
-        (grad,) = self.rows.sum(part)
+        (grad,) = self.rows.sum(part, self.rows.slots(inner))
         grad = self.penalty.to(wide).add_gradient_(grad, exact).to(self.dtype)
         # Values are compared with those of later trials, and rounded as these are.
         residual, (loss,) = self.loss(predictors)

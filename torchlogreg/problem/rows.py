@@ -128,6 +128,19 @@ class Rows:
                     total += term
         return self.group.total(*sums)
 
+    def slots(self, coef: Tensor) -> Sequence[Tensor | None]:
+        """Return memory for what stays of every row: (B, R, n) for each block, by coefficients.
+
+        If rows are stored, it is in one piece: small pieces among the blocks that come and go would
+        leave holes in the memory of the process. Otherwise there is none, and none is needed.
+        """
+        if not self.is_stored:
+            return [None] * len(self.blocks)
+        B, R, _ = coef.shape
+        flat = coef.new_empty(B * R * self.n_own_rows)
+        parts = flat.split([B * R * block.n_rows for block in self.blocks])
+        return [part.view(B, R, -1) for part in parts]
+
     def take(self, problems: Sequence[int]) -> Rows:
         """Return the same rows for some of the problems."""
         blocks = tuple(block.take(problems) for block in self.blocks)
@@ -156,6 +169,11 @@ class Rows:
     def to(self, dtype: torch.dtype) -> Rows:
         """Return the same rows, whose results are of another dtype."""
         return replace(self, blocks=tuple(block.to(dtype) for block in self.blocks))
+
+
+def kept(value: Tensor, slot: Tensor | None) -> Tensor:
+    """Return what is to stay in memory: in its slot, if there is one."""
+    return value if slot is None else slot.copy_(value)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from torchlogreg.problem.families import Family
 from torchlogreg.problem.penalties import Penalty
 from torchlogreg.problem.points import Numbers, on_host
 from torchlogreg.problem.row_block import RowBlock
-from torchlogreg.problem.rows import Rows
+from torchlogreg.problem.rows import Rows, kept
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,14 @@ class RowSums:
         """
         residual = []
 
-        def part(block: RowBlock, eta: Tensor, *along: Tensor) -> tuple[Tensor, ...]:
+        def part(
+            block: RowBlock, slot: Tensor | None, eta: Tensor, *along: Tensor
+        ) -> tuple[Tensor, ...]:
             loss, gradient = self.family.evaluate(eta, block.wide_targets, block.wide_weight)
-            residual.append(gradient)
+            residual.append(kept(gradient, slot))
             return loss, *((gradient * other).sum((-2, -1)) for other in along)
 
-        sums = self.rows.sum(part, eta, *along)
+        sums = self.rows.sum(part, self.rows.slots(eta[0]), eta, *along)
         return residual, sums
 
     def gradient(self, coef: Tensor, residual: Sequence[Tensor]) -> Tensor:
