@@ -205,5 +205,5 @@ def _with_scratch(source: BlockSource, folder: str | Path | None) -> BlockSource
             raise ValueError(
                 f"scratch={str(folder)!r}: sparse blocks are not written. Leave scratch out."
             )
-        source.scratch = Path(folder)
+        source.scratch = Path(folder).resolve()
     return source

@@ -168,6 +168,14 @@ def test_a_full_scratch_folder_is_an_error(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_scratch_file_goes_with_an_error(tmp_path):
+    rows = blocks.from_arrays(nan_at(1000), Y, budget=1, scratch=tmp_path)
+    with pytest.raises(ValueError, match="NaN") as caught:
+        TorchLogisticRegression().fit(rows)
+    assert caught.traceback  # which keeps what the fit had
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(
     "parameters",

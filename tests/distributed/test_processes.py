@@ -308,6 +308,37 @@ def test_a_callback_of_one_process_ends_the_fit_of_all(tmp_path):
         assert_array_equal(mine, its)
 
 
+class Stops(Callback):
+    """A callback of skorch that ends the fit after some epochs."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def monitored(rank):
+    """One process has callbacks of scikit-learn, next to one of skorch that ends the fit of all."""
+    from sklearn.callback import ScoringMonitor
+
+    X, y = (array[rank::2] for array in cancer())
+    model = TorchLogisticRegression(callbacks=[Stops()], solver="lbfgs")
+    monitor = ScoringMonitor(scoring="accuracy")
+    if rank == 0:
+        model.set_callbacks(monitor)
+    distributed.fit(model, X, y)
+    own = model.score(X, y)
+    return model.n_iter_, model.coef_, own, monitor.get_logs().data if rank == 0 else None
+
+
+@needs_callbacks
+def test_hooks_see_the_rows_of_their_process(tmp_path):
+    (n_iter, coef, score, log), other = together(tmp_path, 2, monitored)
+    assert n_iter == other[0] == [2]
+    assert_array_equal(coef, other[1])
+    assert log[-1]["accuracy"] > 0.8
+    assert score > 0.8
+
+
 def alone(rank):
     X, y = cancer()
     model = distributed.fit(TorchLogisticRegressionCV(Cs=2, cv=2), X, y)

@@ -66,6 +66,21 @@ def test_fits_at_the_same_time_share_the_threads():
     assert not threads._teams
 
 
+def test_every_library_keeps_a_number_of_its_own():
+    """scikit-learn's OpenMP has all threads, whatever torch was told to take."""
+    libraries = threads._openmp()
+    before = [library.num_threads for library in libraries]
+    own = range(1, len(libraries) + 1)
+    try:
+        for library, number in zip(libraries, own, strict=True):
+            library.set_num_threads(number)
+        with threads_for(ALONE + 1, CPU):
+            assert [library.num_threads for library in libraries] == [*own]
+    finally:
+        for library, number in zip(libraries, before, strict=True):
+            library.set_num_threads(number)
+
+
 def test_every_iteration_looks_for_other_fits(monkeypatch):
     calls = []
     module = sys.modules["torchlogreg.optim.minimise"]

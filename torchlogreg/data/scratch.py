@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -49,27 +51,36 @@ class Scratch(BlockSource):
                 f"rows need {n_bytes / 1e9:.3g} GB. Name another folder, or leave scratch out."
             )
         folder = Path(tempfile.mkdtemp(prefix="torchlogreg-", dir=source.scratch))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._path, shape = folder / "rows.npy", (n_rows, self.n_features)
         self._file = self._path.open("wb")
+        self.remove = weakref.finalize(self, _remove, self._file, folder, os.getpid())
+        """Lets go of the file, which otherwise goes with this object."""
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def write(self, block: Tensor) -> None:
         """Write the next block, in the order that its memory has."""
         X = block.numpy()
-        self._file.write(np.ascontiguousarray(X.T if self.is_by_columns else X).data)
+        try:
+            self._file.write(np.ascontiguousarray(X.T if self.is_by_columns else X).data)
+        except OSError as error:
+            raise OSError(f"{self._path} cannot be written: {error}") from error
 
     def finish(self) -> None:
-        """All blocks are written: from now on, they can be read."""
+        """Begin to read: all blocks are written."""
         self._file.close()
+        mapped = reader_of(self._path, "scratch")
+        assert isinstance(mapped, MappedFile)
+        self._mapped = mapped
 
     def read(self, start: int, allocate: Allocate) -> Iterator[np.ndarray]:
         """Yield the features of the blocks from one on."""
-        reader, held = reader_of(self._path, "scratch"), Held()
-        assert isinstance(reader, MappedFile)
+        held = Held()
         for first, stop in self._bounds[start - self._first :]:
-            rows = held.view(reader, first, stop)
+            try:
+                rows = held.view(self._mapped, first, stop)
+            except OSError as error:
+                raise OSError(f"{self._path} cannot be read: {error}") from error
             yield rows.reshape(self.n_features, stop - first).T if self.is_by_columns else rows
 
     def labels(self) -> Iterator[tuple[int, Labels]]:
@@ -79,6 +90,13 @@ class Scratch(BlockSource):
     def where(self, number: int) -> str:
         """Say where a block comes from."""
         return f"what was read from {self._source.where(number)}"
+
+
+def _remove(file: Any, folder: Path, process: int) -> None:
+    """Remove a file and its folder, unless this process was forked from that which made them."""
+    file.close()
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free(folder: Path | None) -> int:

@@ -73,10 +73,15 @@ class Store(StoredMatrix):
         self._reader: Reader | None = None
         self._sums: list[int] = []
         drawn = draw(sizes)
-        self.sample = self._sampled(draw, drawn, self._look(drawn, most_bytes, advance))
-        if self._scratch is not None:
-            self._scratch.finish()
-            self._source = self._scratch
+        try:
+            self.sample = self._sampled(draw, drawn, self._look(drawn, most_bytes, advance))
+            if self._scratch is not None:
+                self._scratch.finish()
+                self._source = self._scratch
+        except BaseException:  # whose traceback would keep the file
+            if self._scratch is not None:
+                self._scratch.remove()
+            raise
 
     @property
     def n_reads(self) -> float:

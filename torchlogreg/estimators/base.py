@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchlogreg.data.containers import ARRAYS, Container
-from torchlogreg.data.sharing import Share
+from torchlogreg.data.sharing import Share, opened
 from torchlogreg.data.sources import BlockSource
 from torchlogreg.data.training_sets import ArrayRows, TrainingSet
 from torchlogreg.data.validation import check_training_data
@@ -101,7 +101,7 @@ class LogisticEstimator(DropInMixin, CallbackSupportMixin, LogisticClassifierMix
         solver = self._resolve(len(data.classes), *data.shape, is_dense=data.is_dense)
         with threads_for(work(self, data, solver), data.X.device, data.n_busy_threads):
             rows, valid_set = from_arrays(self, data, is_exact=solver.is_exact)
-            heard = told(X, y, sample_weight)
+            heard = told(opened(X)[0], y, sample_weight)
             return self._train(rows, data.classes, solver, heard, data.container, valid_set)
 
     _fit_with_listeners = with_callbacks(_fit)

@@ -16,6 +16,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from tqdm.auto import tqdm
 
 from torchlogreg.data.containers import as_numpy
+from torchlogreg.data.sharing import opened
 from torchlogreg.data.training_data import TrainingData
 from torchlogreg.data.validation import check_training_data
 from torchlogreg.estimators.base import checks_parameters, unchanged_on_error, warn_of_shortfall
@@ -254,7 +255,7 @@ class TorchLogisticRegressionCV(
         budget = self.working_memory or get_config()["working_memory"]
         plan = GridPlan.of(model, data, weight, Cs, l1_ratios, budget * MEGABYTE)
         attributes_of = fitted_attributes(self, data.container, data.classes)
-        heard = told(X, y, sample_weight)
+        heard = told(opened(X)[0], y, sample_weight)
         task = FitTask.of(self, heard, plan.n_batches, attributes_of, data.group)
         n_cells = len(weight) * len(Cs) * len(l1_ratios)
         with tqdm(total=n_cells, unit="model", disable=not self.verbose) as bar:

@@ -93,8 +93,7 @@ class FitTask:
 
     def check(self, coef: Tensor) -> None:
         """Tell that there is no other iteration: the result is being checked."""
-        if self._part is not None:  # another callback has ended the fit
-            self.end(coef)
+        self._end(coef)  # if another callback has ended the fit
         self._begin("check", coef)
 
     def close(self, coef: Tensor | None = None) -> None:

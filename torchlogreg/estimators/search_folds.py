@@ -33,24 +33,23 @@ class Shared:
 
     def solve(
         self,
-        estimator: Any,
-        candidate: dict[str, Any],
+        member: Any,
         rows: np.ndarray,
         y: np.ndarray,
         params: dict[str, Any],
     ) -> FoldModels:
-        """Solve the fold with these rows, for candidates that share all but the penalty.
+        """Solve the fold with these rows, for candidates that share all but the penalty with one.
 
         If it cannot be solved, this candidate goes alone: another one may be what fails.
         """
-        rest = self._rest(candidate)
+        rest = self._rest(member.candidate)
         alike = [other for other in self._candidates if self._rest(other) == rest]
         try:
-            fold = FoldModels(estimator, self, alike, rows, y, params)
+            fold = FoldModels(member, alike, rows, y, params)
         except (TypeError, ValueError):
             if len(alike) == 1:
                 raise
-            return FoldModels(estimator, self, [candidate], rows, y, params)
+            return FoldModels(member, [member.candidate], rows, y, params)
         self._folds[rows.tobytes(), rest] = fold
         return fold
 
@@ -81,21 +80,20 @@ class FoldModels:
 
     def __init__(
         self,
-        estimator: Any,
-        shared: Shared,
+        member: Any,
         candidates: list[dict[str, Any]],
         rows: np.ndarray,
         y: np.ndarray,
         params: dict[str, Any],
     ) -> None:
-        self.shared = shared
+        self.shared = shared = member.shared
         self._seen: list[tuple[bytes, Any]] = []
-        pipeline = clone(estimator)
+        pipeline = clone(member.estimator)
         self._classifier = last_step(pipeline)
         penalties = [shared.penalty_of(self._classifier, candidate) for candidate in candidates]
         self._grid = PenaltyGrid(self._classifier, penalties, shared.budget)
         self._pipeline = _ended_by(pipeline, self._grid)
-        with heard_by_those_of(estimator, self._pipeline):
+        with heard_by_those_of(member, self._pipeline):
             self._pipeline.fit(rows_of(shared.X, rows), y, **params)
 
     def model(self, candidate: dict[str, Any]) -> TorchLogisticRegression:

@@ -75,8 +75,7 @@ class Member(CallbackSupportMixin, BaseEstimator):
             self.fold = self.shared.fold(self.candidate, rows)
             is_new = self.fold is None
             if self.fold is None:
-                with heard_by_those_of(self, self.estimator):
-                    self.fold = self.shared.solve(self.estimator, self.candidate, rows, y, params)
+                self.fold = self.shared.solve(self, rows, y, params)
             self.classifier_ = self.fold.model(self.candidate)
             self.fitted_ = self.fold.pipeline(self.classifier_)
             if not is_new:

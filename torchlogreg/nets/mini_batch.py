@@ -11,6 +11,7 @@ from torch import Tensor
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.nets.base import LogisticNet, PenalizedLoss
 from torchlogreg.problem.rows import Rows, joined
+from torchlogreg.problem.threads import share_threads
 
 
 class MiniBatchNet(LogisticNet):
@@ -92,6 +93,7 @@ class MiniBatchNet(LogisticNet):
             if iterator is not None:
                 self._validate(iterator)
             return
+        share_threads()
         self.n_batches_ = getattr(iterator, "n_batches", None)
         self._gradient = torch.zeros_like(self.module_.coef.detach())
         if self.callbacks_:

@@ -166,7 +166,8 @@ class DenseBlock(RowBlock):
             X = self.X[rows]
             some = buffer[: len(X)]
             if self.centre is not None:
-                X = torch.sub(X, location, out=wide_buffer[: len(X)])
+                out = some if wide_buffer is buffer else wide_buffer[: len(X)]
+                X = torch.sub(X, location, out=out)
             yield rows, some if X is some else some.copy_(X)
 
     def _memory(self, n_rows: int, dtype: torch.dtype) -> Tensor:

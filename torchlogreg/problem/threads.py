@@ -7,6 +7,7 @@ scheduler whenever a thread of the team is not running.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -32,15 +33,15 @@ class _Team:
 
     def __init__(self, n_busy: int) -> None:
         self._before = [(library, library.num_threads) for library in _openmp()]
-        self.most = max(max((n for _, n in self._before), default=1) - n_busy, 1)
-        self.size = 0
+        self._n_busy = n_busy
+        self._n_teams: float = 0
 
-    def limit(self, size: int) -> None:
-        """Let it have so many from now on."""
-        if size != self.size:
-            for library, _ in self._before:
-                library.set_num_threads(size)
-            self.size = size
+    def share(self, n_teams: float) -> None:
+        """Let it have its part from now on: of what each library has, one thread at least."""
+        if n_teams != self._n_teams:
+            for library, before in self._before:
+                library.set_num_threads(max(int((before - self._n_busy) / n_teams), 1))
+            self._n_teams = n_teams
 
     def release(self) -> None:
         """Let it have as many as before."""
@@ -85,7 +86,7 @@ def threads_for(work: float, device: torch.device, n_busy: int = 0) -> Iterator[
     team = _Team(n_busy)
     try:
         if work <= ALONE:
-            team.limit(1)
+            team.share(math.inf)
         else:
             _teams[caller] = team
             share_threads()
@@ -100,7 +101,7 @@ def share_threads() -> None:
     """Give the team of the calling thread its part, as others begin and end: between two steps."""
     team = _teams.get(threading.get_ident())
     if team is not None:
-        team.limit(max(team.most // len(_teams), 1))
+        team.share(len(_teams))
 
 
 _is_forked = threading.Event()
@@ -108,6 +109,7 @@ _is_forked = threading.Event()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_is_forked.set)
+    os.register_at_fork(after_in_child=_teams.clear)
 
 
 @cache
