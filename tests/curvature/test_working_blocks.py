@@ -5,11 +5,17 @@ import torch
 from torch.testing import assert_close
 
 from tests.problems import Problem
+from torchlogreg.curvature import working_blocks
 from torchlogreg.curvature.chosen import add_floor_
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
 
 CASES = [Problem(2, 1), Problem(3, 1), Problem(3, 1, sparse=True), Problem(4, 1, block_size=7)]
 over_problems = pytest.mark.parametrize("problem", CASES, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def a_block_for_every_output(monkeypatch):
+    monkeypatch.setattr(working_blocks, "SMALL_BLOCK", 0)
 
 
 def generator():
@@ -50,6 +56,19 @@ def test_from_all_rows_blocks_are_those_of_the_hessian(problem, floor):
     for index, block in zip(places, blocks.matrices, strict=True):
         assert_close(block.matrix[0], whole[index][:, index], rtol=1e-6, atol=1e-9)
     assert_close(blocks.diagonal, whole.diagonal(), rtol=1e-6, atol=1e-9)
+
+
+def test_small_blocks_of_neighbours_become_one(monkeypatch):
+    objective, point = at(Problem(5, 1))
+    places = of_outputs(point)
+    single = sampled(objective, point, places)
+    monkeypatch.setattr(working_blocks, "SMALL_BLOCK", 2 * len(places[0]))
+    joined = sampled(objective, point, places)
+    assert [len(index) for index in joined.places] == [8, 8, 4]
+    assert_close(torch.cat(joined.places), torch.cat(single.places))
+    v = torch.randn(2, point.coef.numel(), dtype=torch.float64, generator=generator())
+    assert_close(joined.multiply(v), single.multiply(v))
+    assert joined.least_scale == single.least_scale == working_blocks.OVERESTIMATE
 
 
 def test_a_sample_estimates_the_same():

@@ -29,7 +29,7 @@ def data(n=300, d=5, n_classes=3, seed=0):
 def check(X, y, weight=None, must_converge=True, **params):
     """Fit, and hold what the model says of itself against NumPy in float64."""
     if params.get("solver") == "prox-newton":
-        params["l1_ratio"] = 0.5
+        params.setdefault("l1_ratio", 0.5)
     model = TorchLogisticRegression(**params)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -107,10 +107,22 @@ def test_twenty_rows_of_ten_thousand_columns(solver, dtype):
     check(X.astype(dtype), y, solver=solver)
 
 
+@over_dtypes
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("l1_ratio", [0.0, 1e-3, 1.0])
+@pytest.mark.parametrize("C", [1.0, 1e8])
+def test_thousands_of_weights_that_are_not_zero(dtype, n_classes, l1_ratio, C):
+    X, y = data(20, 3_000, n_classes)
+    params = {"solver": "prox-newton", "l1_ratio": l1_ratio, "C": C}
+    model = check(X.astype(dtype), y, must_converge=C == 1, **params)
+    if l1_ratio == 1e-3:
+        assert (model.coef_ != 0).sum() > 1_000
+
+
 @pytest.mark.parametrize("solver", ["auto", "newton-cg", "lbfgs", "prox-newton"])
 @over_dtypes
 def test_a_thousand_classes(solver, dtype):
-    X, y = data(5_000, 10, 200 if solver == "prox-newton" else 1_000)
+    X, y = data(5_000, 10, 1_000)
     check(X.astype(dtype), y, solver=solver)
 
 

@@ -10,7 +10,7 @@ from tests.judge import judge
 from torchlogreg import TorchLogisticRegression
 from torchlogreg.data.training_sets import ArrayRows
 from torchlogreg.optim import ProximalNewton, minimise
-from torchlogreg.optim.working_set import FLOOR, MOST_FLOOR, adapted_floor
+from torchlogreg.optim.working_set import FLOOR, MOST_FLOOR, adapted_floor, expected_decrease
 from torchlogreg.problem.families import family_of
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.penalties import Penalty
@@ -101,3 +101,19 @@ def test_the_floor_rises_after_short_steps_and_falls_after_long_ones():
         floor = adapted_floor(floor, 0.4 * direction, direction, lr=0.4)
     assert floor.tolist() == [0, 0, 0]
     assert adapted_floor(floor, -step, direction, lr=1.0)[2] == FLOOR  # another way was gone
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 0.5, 0.25], 0.75),
+        ([2.0**-k for k in range(11)], 2.0**-10),
+        ([10.0 - k for k in range(11)], 10.0),
+        ([1.0] * 6 + [0.9, 0.8, 0.7, 0.6, 0.5], 0.5),
+        ([1.0] * 11, 0.0),
+    ],
+    ids=["few", "a series", "no slower", "faster than before", "none"],
+)
+def test_what_is_to_come_follows_from_the_last_decreases(values, expected):
+    found = expected_decrease(torch.tensor([values], dtype=torch.float64))
+    assert found.tolist() == pytest.approx([expected])

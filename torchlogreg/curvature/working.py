@@ -25,8 +25,8 @@ SHIFT = 0.3
 class WorkingHessian(ABC):
     """A symmetric positive semi-definite matrix H (p, p) for each of B problems."""
 
-    is_estimate: ClassVar[bool]
-    """Whether it is that of a part of the rows, with corrections."""
+    is_estimate: bool
+    """Whether the true one may be far from it."""
 
     most_steps: ClassVar[int]
     """Most steps towards the minimiser of a model with it: it need not be found to the end."""
@@ -62,7 +62,7 @@ class WorkingHessian(ABC):
 class DenseWorking(Batched, WorkingHessian):
     """One matrix for each problem."""
 
-    is_estimate: ClassVar[bool] = False
+    is_estimate = False
     most_steps: ClassVar[int] = 20
 
     matrix: Tensor
@@ -118,7 +118,7 @@ class BlockWorking(WorkingHessian):
        limited memory methods, Math. Programming 63 (1994), Theorem 2.3.
     """
 
-    is_estimate: ClassVar[bool] = True
+    is_estimate = True
     most_steps: ClassVar[int] = 4
 
     blocks: Sequence[DenseWorking]

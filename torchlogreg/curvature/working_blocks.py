@@ -21,11 +21,15 @@ OVERESTIMATE = 1.5
 classes compete, it is that along the direction in which one gains what the other loses."""
 
 
+SMALL_BLOCK = 128
+"""Coefficients up to which blocks of several outputs become one, with zeros between them."""
+
+
 @dataclass(frozen=True, eq=False)
 class WorkingBlocks:
     """Blocks of the Hessian in some coefficients, penalty included; in the others it is diagonal.
 
-    There is one for every output. For a single problem.
+    There is one for every output, or for some neighbours. For a single problem.
     """
 
     diagonal: Tensor
@@ -42,6 +46,9 @@ class WorkingBlocks:
 
     floor: float = 0.0
     """What was added to the curvature of the rows, in units of their weights."""
+
+    least_scale: float = 1.0
+    """Least multiple of them in a model."""
 
     n_iter: int = 0
     """Iteration in which they were sampled."""
@@ -93,8 +100,12 @@ class WorkingBlocks:
             matrix = moments_of(objective.rows, *rows, chosen % D)
             set_diagonal_(matrix, loss_diagonal[chosen])
             matrix.diagonal().copy_(diagonal[chosen])
-            matrices.append(DenseWorking(matrix.unsqueeze(0)))
-        return cls(diagonal, index, places, matrices, floor)
+            matrices.append(matrix)
+        groups = _grouped([len(matrix) for matrix in matrices])
+        places = [torch.cat(places[group]) for group in groups]
+        blocks = [DenseWorking(torch.block_diag(*matrices[group])[None]) for group in groups]
+        least_scale = OVERESTIMATE if objective.family.outputs_compete else 1.0
+        return cls(diagonal, index, places, blocks, floor, least_scale)
 
     def multiply(self, v: Tensor) -> Tensor:
         """H v, for v (m, P)."""
@@ -149,7 +160,7 @@ class Moves(Batched):
         is_sound = products > torch.finfo(S.dtype).eps ** 0.5 * sizes
         S, Y = S[is_sound], Y[is_sound]
         U = blocks.multiply(S)
-        scale = 1.0 if len(blocks.places) == 1 else OVERESTIMATE
+        scale = blocks.least_scale
         if len(S):  # so that it is not below the curvature along the last step
             scale = max(((S[-1] @ Y[-1]) / (S[-1] @ U[-1])).item(), scale)
         U *= scale
@@ -164,6 +175,16 @@ class Moves(Batched):
         index = torch.cat([*blocks.places, others])
         low_rank = torch.cat([U, Y])[:, index].T.contiguous()
         return BlockWorking(blocks.matrices, blocks.diagonal[others], low_rank, middle, scale)
+
+
+def _grouped(sizes: list[int]) -> list[slice]:
+    """Group neighbouring blocks of these sizes that are small: a call for each costs more."""
+    groups, start = [], 0
+    for stop in range(1, len(sizes) + 1):
+        if stop == len(sizes) or sum(sizes[start : stop + 1]) > SMALL_BLOCK:
+            groups.append(slice(start, stop))
+            start = stop
+    return groups
 
 
 def _largest(index: Tensor, diagonal: Tensor, most: int) -> Tensor:

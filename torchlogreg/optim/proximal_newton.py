@@ -13,12 +13,14 @@ from torch import Tensor
 from torchlogreg.curvature.chosen import add_floor_, add_penalty_, chosen_hessian
 from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_blocks import Moves, WorkingBlocks
+from torchlogreg.curvature.working_rows import RowWorking
 from torchlogreg.optim.algorithm import Algorithm, Memory
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.optim.working_set import (
     WorkingSet,
     adapted_floor,
     chosen,
+    expected_decrease,
     minimiser,
     promised_outside,
 )
@@ -166,8 +168,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     ) -> tuple[Tensor, ProximalNewtonMemory]:
         """Decrease that the model with the last Hessian promises.
 
-        One that is estimated, or has a floor, may promise far too little: the decrease of the last
-        iterations is then the least that is left.
+        One that is estimated, or has a floor, may promise far too little: what the last iterations
+        suggest is then the least that is left.
         """
         if memory.working is None:  # at a start that may be good enough
             memory = self._built(objective, point, memory)
@@ -182,8 +184,9 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         is_rough = memory.floor > 0
         for b, one in enumerate(working if isinstance(working, tuple) else ()):
             is_rough[b] |= one.hessian.is_estimate
-        decrease = (memory.values[:, 0] - memory.values[:, -1]).to(gap)
-        gap = torch.where(is_rough, torch.maximum(gap, decrease), gap)
+        gap = torch.where(
+            is_rough, torch.maximum(gap, expected_decrease(memory.values).to(gap)), gap
+        )
         return gap, memory
 
     def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
@@ -227,6 +230,10 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         working = []
         for b, index in enumerate(chosen(objective, point, self.few, self.growth)):
             one, at = objective.take([b]), point.take([b])
+            wide = RowWorking.at(one, at, index, floor=floors[b])
+            if wide is not None:
+                working.append(WorkingSet(wide, index.unsqueeze(0)))
+                continue
             n_entries = len(index) ** 2
             if n_entries <= min(self.most_work / objective.rows.n_rows, self.most_entries):
                 working.append(

@@ -20,6 +20,9 @@ FLOOR, LEAST_FLOOR, MOST_FLOOR = 0.03, 1e-3, 0.25
 """What is added first to the curvature of rows, the least before that is nothing, and the most: the
 curvature itself is 0.25 at most."""
 
+FEW_VALUES = 7
+"""Objectives that say how fast they decrease."""
+
 SHORT, LONG, FACTOR = 0.5, 0.9, 4.0
 """Steps after which it is raised or lowered, and by which factor."""
 
@@ -35,12 +38,18 @@ class WorkingSet(Batched):
     """Their places (B, p) in the flattened coefficients; None for all of these."""
 
     def minimise(self, objective: Objective, point: Point) -> tuple[Tensor, Tensor]:
-        """Return the direction (B, R, D) to the model's minimiser, and its value there (B,)."""
+        """Return the direction (B, R, D) to the model's minimiser, and its value there (B,).
+
+        It is looked for in the dtype of the Hessian.
+        """
         flat = [point.grad, point.coef, kinks(objective, point.coef)]
         parts = [part.flatten(1) for part in flat]
         if self.index is not None:
             parts = [part.gather(1, self.index) for part in parts]
-        step, lowest = KinkedQuadratic(self.hessian, *parts).minimise()
+        parts = [part.to(self.hessian.diagonal.dtype) for part in parts]
+        step, lowest = (
+            part.to(point.coef) for part in KinkedQuadratic(self.hessian, *parts).minimise()
+        )
         if self.index is not None:
             step = torch.zeros_like(point.coef).flatten(1).scatter_(1, self.index, step)
         return step.view_as(point.coef), lowest
@@ -110,6 +119,21 @@ def promised_outside(
     else:
         diagonal = Diagonal.at(objective, point).diagonal.flatten(1)
     return torch.where(excess == 0, 0, 0.5 * excess.square() / diagonal).sum(1)
+
+
+def expected_decrease(values: Tensor) -> Tensor:
+    """Return the decrease (B,) that the last objectives (B, m) suggest is to come.
+
+    The decreases in both halves are taken for terms of a geometric series. It is at most as much
+    as in all of them, and not less where these are few.
+    """
+    total, middle = values[:, 0] - values[:, -1], values.shape[1] // 2
+    if values.shape[1] < FEW_VALUES:
+        return total
+    second = values[:, middle] - values[:, -1]
+    first = total - second
+    series = second.square() / (first - second)
+    return torch.where(first > second, torch.minimum(series, total), total)
 
 
 def kinks(objective: Objective, coef: Tensor) -> Tensor:

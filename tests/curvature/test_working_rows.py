@@ -1,0 +1,80 @@
+"""The Hessian as what each row adds to a diagonal."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tests.problems import Problem
+from torchlogreg.curvature import working_rows
+from torchlogreg.curvature.chosen import add_floor_
+from torchlogreg.curvature.working import DenseWorking
+from torchlogreg.curvature.working_rows import RowWorking
+
+CASES = [
+    Problem(2, 1, n_rows=6, n_features=40),
+    Problem(4, 1, n_rows=6, n_features=40),
+    Problem(4, 1, n_rows=6, n_features=40, sparse=True),
+    Problem(3, 1, n_rows=6, n_features=40, block_size=4, far=10.0),
+    Problem(3, 1, n_rows=6, n_features=40, fit_intercept=False),
+]
+over_problems = pytest.mark.parametrize("problem", CASES, ids=str)
+
+
+def both_forms(problem, floor=0.0):
+    """The same matrix in some coefficients, in this form and as a whole."""
+    objective = problem.objective()
+    point = objective.at(0.3 * problem.coef())
+    index = torch.arange(point.coef.numel())[1::2]
+    rows = RowWorking.at(objective, point, index, floor=floor)
+    whole = objective.hessian(point)
+    add_floor_(whole, objective, [floor])
+    whole = whole[0][index][:, index]
+    ridge = objective.ridge[0].expand_as(point.coef[0]).flatten()[index]
+    whole.diagonal().add_(torch.maximum(ridge, working_rows.DAMPING * whole.diagonal()))
+    return rows, DenseWorking(whole.unsqueeze(0))
+
+
+def vector(size):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, size, dtype=torch.float64, generator=generator)
+
+
+@over_problems
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_it_does_what_the_whole_matrix_does(problem, floor):
+    rows, dense = both_forms(problem, floor)
+    size = dense.matrix.shape[1]
+    v, face = vector(size), torch.arange(size).unsqueeze(0) % 3 > 0
+    assert_close(rows.diagonal, dense.diagonal)
+    assert_close(rows.multiply(v), dense.multiply(v))
+    assert_close(rows.reflect(v), dense.reflect(v))
+    solution = rows.solve_on(face, v)
+    assert not solution[~face].any()
+    assert_close(rows.multiply(solution)[face], v[face])
+
+
+def test_a_weak_ridge_makes_an_estimate(monkeypatch):
+    objective = CASES[0].objective()
+    point, index = objective.at(0 * CASES[0].coef()), torch.arange(41)
+    exact = RowWorking.at(objective, point, index)
+    assert not exact.is_estimate
+    monkeypatch.setattr(working_rows, "DAMPING", 100.0)
+    damped = RowWorking.at(objective, point, index)
+    assert damped.is_estimate
+    assert (damped.ridge > exact.ridge).all()
+
+
+@pytest.mark.parametrize(
+    ("problem", "name", "value"),
+    [
+        (Problem(2, 1, n_rows=40, n_features=40), "FEWER", 2),
+        (CASES[1], "MOST_COLUMNS", 29),
+        (CASES[1], "MOST_ENTRIES", 100),
+    ],
+    ids=["rows", "columns", "memory"],
+)
+def test_another_form_serves_better(monkeypatch, problem, name, value):
+    monkeypatch.setattr(working_rows, name, value)
+    objective = problem.objective()
+    point = objective.at(problem.coef())
+    assert RowWorking.at(objective, point, torch.arange(point.coef.numel())) is None
