@@ -18,6 +18,9 @@ def add_lower_(out: Tensor, columns: Tensor) -> None:
 
     The product is symmetric; it is computed in panels of rows.
     """
+    if len(out) <= PANEL:
+        out += multiply_transposed(columns, columns)
+        return
     for start in range(0, len(out), PANEL):
         stop = min(start + PANEL, len(out))
         out[start:stop, :stop] += multiply_transposed(columns[start:stop], columns[:stop])
@@ -118,7 +121,7 @@ def invert_(matrices: Tensor) -> Tensor:
 
 def multiply(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply symmetric matrices (1 or B, ..., D, D) by vectors (B, ..., D)."""
-    if len(matrices) < len(vectors):
+    if len(matrices) < len(vectors) or matrices.shape[:-2] == (1,):
         return _multiply_shared(matrices[0], vectors)
     if _goes_at_once(matrices):
         flat = matrices.flatten(0, -3)

@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
 from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.problem.batched import Places
 from torchlogreg.problem.intercepts import polished
+from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import on_host
 
 FEW_UPDATES = 20
@@ -51,18 +53,22 @@ def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
     return state.evolved(standings=tuple(standings), queue=[]), looks
 
 
-def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] | None:
+def is_exact(objective: Objective, coef: Tensor, algorithm: Algorithm[M]) -> bool:
+    """Whether what rounding errors at inner coefficients add to the gradient goes unnoticed."""
+    return objective.rounding(coef) <= NEGLIGIBLE * algorithm.stopping.goal
+
+
+def _known_norms(state: State[M], done: list[int], algorithm: Algorithm[M]) -> list[float] | None:
     """Gradient norms of solutions that would be no more exact if they were evaluated again.
 
     None if one of them might be.
     """
     standings = [state.standings[place] for place in done]
     is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
-    rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
-    if rounding > NEGLIGIBLE * goal:
+    if not (is_few and state.is_near and is_exact(state.objective, state.point.coef, algorithm)):
         return None
     norms = state.objective.agreed(state.objective.optimality(state.point)[done]).tolist()
-    return norms if max(norms) <= goal else None
+    return norms if max(norms) <= algorithm.stopping.goal else None
 
 
 def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
@@ -72,7 +78,7 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     """
     standings, stopping = list(state.standings), algorithm.stopping
     done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
-    known = _known_norms(state, done, stopping.goal)
+    known = _known_norms(state, done, algorithm)
     if known is not None:
         for place, norm in zip(done, known, strict=True):
             standings[place] = replace(

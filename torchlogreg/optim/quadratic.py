@@ -222,7 +222,8 @@ class Splitting:
         self.model = model
         root = model.hessian.root
         unit = 1 / (SHIFT * root)
-        self.threshold = model.kink * unit
+        self._largest = model.kink * unit
+        self._least = -self._largest
         start = root * model.start
         moved = start + unit * model.gradient
         self._offset = 2 * start - moved - model.hessian.reflect(moved)
@@ -239,4 +240,4 @@ class Splitting:
 
     def _clipped(self, v: Tensor) -> Tensor:
         """What the kinks take away."""
-        return torch.clamp(v, -self.threshold, self.threshold)
+        return torch.clamp(v, self._least, self._largest)
