@@ -9,6 +9,9 @@ from torchlogreg.curvature import working_rows
 from torchlogreg.curvature.chosen import add_floor_
 from torchlogreg.curvature.working import DenseWorking
 from torchlogreg.curvature.working_rows import RowWorking
+from torchlogreg.data.training_sets import ArrayRows
+from torchlogreg.problem.families import family_of
+from torchlogreg.problem.objective import Objective
 
 CASES = [
     Problem(2, 1, n_rows=6, n_features=40),
@@ -51,6 +54,29 @@ def test_it_does_what_the_whole_matrix_does(problem, floor):
     solution = rows.solve_on(face, v)
     assert not solution[~face].any()
     assert_close(rows.multiply(solution)[face], v[face])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_weights_of_zero_and_columns_of_zeros_make_no_nan(n_classes):
+    problem = Problem(n_classes, 1, n_rows=7, n_features=60, fit_intercept=False)
+    X = problem.features()
+    X[:, 3] = 0
+    rows = ArrayRows(
+        X,
+        torch.arange(7) % n_classes,
+        torch.eye(7, dtype=torch.float64)[:1] + 0.5,
+        family_of(n_classes),
+        fit_intercept=False,
+    )
+    penalty = rows.penalty(1.0, 1.0)
+    objective = Objective(rows.rows, rows.family, penalty)
+    point = objective.at(100 * problem.coef())
+    found = RowWorking.at(objective, point, torch.arange(point.coef.numel()))
+    assert (found.ridge > 0).all()
+    v = vector(point.coef.numel())
+    solution = found.solve_on(torch.ones_like(v, dtype=torch.bool), v)
+    assert solution.isfinite().all()
+    assert found.is_estimate
 
 
 def test_a_weak_ridge_makes_an_estimate(monkeypatch):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
+from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import scale
 from sklearn.utils.class_weight import compute_sample_weight
 
 from tests.judge import judge
@@ -166,3 +168,18 @@ def test_one_row_a_class(solver, dtype):
     X, y = data(12, 4, 12)
     y = np.arange(12)
     check(X.astype(dtype), y, solver=solver)
+
+
+@over_solvers
+@pytest.mark.parametrize("size", [1e4, 1e10, 1e13, 1e15])
+def test_a_warm_start_at_huge_weights(solver, size):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X)
+    params = {"l1_ratio": 0.5} if solver == "prox-newton" else {}
+    model = TorchLogisticRegression(solver=solver, C=0.01, warm_start=True, **params).fit(X, y)
+    model.coef_ = size * np.random.default_rng(0).normal(size=model.coef_.shape)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    verdict = judge(model, X, y)
+    assert caught or model.optimality_ == pytest.approx(verdict.optimality, rel=1e-3, abs=1e-7)

@@ -121,7 +121,7 @@ def invert_(matrices: Tensor) -> Tensor:
 
 def multiply(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply symmetric matrices (1 or B, ..., D, D) by vectors (B, ..., D)."""
-    if len(matrices) < len(vectors) or matrices.shape[:-2] == (1,):
+    if len(matrices) < len(vectors):
         return _multiply_shared(matrices[0], vectors)
     if _goes_at_once(matrices):
         flat = matrices.flatten(0, -3)

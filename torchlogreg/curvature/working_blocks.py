@@ -103,7 +103,7 @@ class WorkingBlocks:
             matrices.append(matrix)
         groups = _grouped([len(matrix) for matrix in matrices])
         places = [torch.cat(places[group]) for group in groups]
-        blocks = [DenseWorking(torch.block_diag(*matrices[group])[None]) for group in groups]
+        blocks = [DenseWorking(_joined(matrices[group]).unsqueeze(0)) for group in groups]
         least_scale = OVERESTIMATE if objective.family.outputs_compete else 1.0
         return cls(diagonal, index, places, blocks, floor, least_scale)
 
@@ -185,6 +185,11 @@ def _grouped(sizes: list[int]) -> list[slice]:
             groups.append(slice(start, stop))
             start = stop
     return groups
+
+
+def _joined(matrices: list[Tensor]) -> Tensor:
+    """Put blocks on the diagonal of one matrix; a single one stays where it is."""
+    return matrices[0] if len(matrices) == 1 else torch.block_diag(*matrices)
 
 
 def _largest(index: Tensor, diagonal: Tensor, most: int) -> Tensor:

@@ -94,9 +94,9 @@ class RowWorking(WorkingHessian):
     r"""A diagonal and a product of low rank, :math:`\mathrm{diag}(d) + Z S Z^\top`.
 
     The signs S are 1 and -1. Systems are solved by the formula of Sherman, Morrison & Woodbury
-    [1]_: with p coefficients, n rows and m columns of Z that costs :math:`O(p m n + m^3)`, and with
+    [1]_: with p coefficients, n rows and m columns of Z that costs :math:`O(p n^2 + m^3)`, and with
     a matrix (p, p) :math:`O(p^3)`. It cancels where the diagonal is small: everything is in
-    float64, whatever the dtype of the objective. For a single problem.
+    float64 where the device has it, whatever the dtype of the objective. For a single problem.
 
     References
     ----------
@@ -135,7 +135,8 @@ class RowWorking(WorkingHessian):
         (_, R, D), rows = point.coef.shape, objective.rows
         competes = objective.family.outputs_compete
         n_columns = rows.n_rows * (R + competes)
-        is_large = n_columns > MOST_COLUMNS or len(index) * rows.n_rows > MOST_ENTRIES
+        n_entries = len(index) * rows.n_rows * (1 + competes)
+        is_large = n_columns > MOST_COLUMNS or n_entries > MOST_ENTRIES
         if is_large or len(index) < FEWER * n_columns or rows.is_stored or rows.group.size > 1:
             return None
         wide, output, column = double(index.device), index // D, index % D
@@ -153,7 +154,10 @@ class RowWorking(WorkingHessian):
         l1 = objective.penalty.l1
         is_penalised = (ridge > 0) if l1 is None else l1[0, 0, column] > 0
         is_estimate = bool((is_penalised & (ridge < least)).any())
-        return cls(torch.maximum(ridge, least), columns, is_estimate)
+        raised = torch.maximum(ridge, least)
+        # A column of zeros has no gradient either.
+        raised = torch.where(raised > torch.finfo(wide).tiny, raised, 1)
+        return cls(raised, columns, is_estimate)
 
     @cached_property
     def diagonal(self) -> Tensor:

@@ -6,19 +6,21 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
 from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.problem.batched import Places
 from torchlogreg.problem.intercepts import polished
 from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import on_host
+from torchlogreg.problem.points import Point, on_host
 
 FEW_UPDATES = 20
 """Iterations up to which a linear predictor that was updated has no larger rounding errors than one
 that is computed anew: either is a sum of as many products as there are columns, or more."""
 
+
+SMALL = 100.0
+"""Logits that a solution may have: with larger ones the loss of a row is 0, or like a line."""
 
 NEGLIGIBLE = 0.01
 """Part of the gradient norm to be reached that rounding errors may add to it unnoticed."""
@@ -53,9 +55,15 @@ def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
     return state.evolved(standings=tuple(standings), queue=[]), looks
 
 
-def is_exact(objective: Objective, coef: Tensor, algorithm: Algorithm[M]) -> bool:
-    """Whether what rounding errors at inner coefficients add to the gradient goes unnoticed."""
-    return objective.rounding(coef) <= NEGLIGIBLE * algorithm.stopping.goal
+def is_small(objective: Objective, point: Point) -> bool:
+    """Whether linear predictors are no larger than those of solutions.
+
+    What is rounded off large ones would stay in those that are updated from them.
+    """
+    largest = torch.stack(
+        [eta.abs().amax() for eta in point.eta if eta.numel()] or [point.grad.sum() * 0]
+    )
+    return objective.rows.group.largest(largest.amax()).item() <= SMALL
 
 
 def _known_norms(state: State[M], done: list[int], algorithm: Algorithm[M]) -> list[float] | None:
@@ -65,7 +73,8 @@ def _known_norms(state: State[M], done: list[int], algorithm: Algorithm[M]) -> l
     """
     standings = [state.standings[place] for place in done]
     is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
-    if not (is_few and state.is_near and is_exact(state.objective, state.point.coef, algorithm)):
+    rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
+    if rounding > NEGLIGIBLE * algorithm.stopping.goal:
         return None
     norms = state.objective.agreed(state.objective.optimality(state.point)[done]).tolist()
     return norms if max(norms) <= algorithm.stopping.goal else None

@@ -65,6 +65,9 @@ class ProximalNewtonMemory(Memory):
     floor: Tensor | None = None
     """What is added to the curvature of each problem's rows, in units of their weights, (B,)."""
 
+    built_floor: Tensor | None = None
+    """The same in the last model, (B,)."""
+
     n_iter: int = 0
     """Iterations on the present stage."""
 
@@ -179,15 +182,15 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
         if memory.known is None:
             memory = memory.evolved(known_at=point, known=direction)
         gap = promised_outside(objective, point, working, memory.blocks or ()) - lowest
-        if memory.values is None or memory.floor is None:
-            return gap, memory
-        is_rough = memory.floor > 0
+        is_rough = torch.zeros_like(gap, dtype=torch.bool)
+        if memory.built_floor is not None:
+            is_rough = memory.built_floor > 0
         for b, one in enumerate(working if isinstance(working, tuple) else ()):
             is_rough[b] |= one.hessian.is_estimate
-        gap = torch.where(
-            is_rough, torch.maximum(gap, expected_decrease(memory.values).to(gap)), gap
-        )
-        return gap, memory
+        least = torch.full_like(gap, torch.nan)  # which is no proof
+        if memory.values is not None:
+            least = expected_decrease(memory.values).to(gap)
+        return torch.where(is_rough, torch.maximum(gap, least), gap), memory
 
     def learn(self, old: Point, new: Point, memory: ProximalNewtonMemory) -> ProximalNewtonMemory:
         """Adapt the floor; store the objective, and the move if there are models that need it."""
@@ -219,6 +222,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     ) -> ProximalNewtonMemory:
         """Choose the coefficients of the model, and form or estimate the Hessian in them."""
         B, R, D = point.coef.shape
+        memory = memory.evolved(built_floor=memory.floor)
         floors = [0.0] * B if memory.floor is None else memory.floor.tolist()
         if self.few >= R * D:
             matrix = objective.hessian(point)

@@ -58,7 +58,7 @@ class State(Batched, Generic[M]):
 
     is_near: bool = False
     """Whether the stage began without coefficients, where another stage had ended, or with small
-    ones: linear predictors were never large."""
+    linear predictors: they were never large."""
 
     queue: list[Look] = field(default_factory=list)
     """What nobody has looked at; empty when problems leave."""

@@ -20,8 +20,8 @@ FLOOR, LEAST_FLOOR, MOST_FLOOR = 0.03, 1e-3, 0.25
 """What is added first to the curvature of rows, the least before that is nothing, and the most: the
 curvature itself is 0.25 at most."""
 
-FEW_VALUES = 7
-"""Objectives that say how fast they decrease."""
+FEW_VALUES, LAST_VALUES = 7, 5
+"""Objectives that say how fast they decrease, and the last few of them, an odd number."""
 
 SHORT, LONG, FACTOR = 0.5, 0.9, 4.0
 """Steps after which it is raised or lowered, and by which factor."""
@@ -124,16 +124,20 @@ def promised_outside(
 def expected_decrease(values: Tensor) -> Tensor:
     """Return the decrease (B,) that the last objectives (B, m) suggest is to come.
 
-    The decreases in both halves are taken for terms of a geometric series. It is at most as much
-    as in all of them, and not less where these are few.
+    The decreases in both halves, of all and of the last few, are taken for terms of a geometric
+    series: one that fades hides another one that goes on. It is at most as much as in all of them,
+    and not less where these are few.
     """
-    total, middle = values[:, 0] - values[:, -1], values.shape[1] // 2
+    total = values[:, 0] - values[:, -1]
     if values.shape[1] < FEW_VALUES:
         return total
-    second = values[:, middle] - values[:, -1]
-    first = total - second
-    series = second.square() / (first - second)
-    return torch.where(first > second, torch.minimum(series, total), total)
+    expected = torch.zeros_like(total)
+    for some in (values[:, 1 - values.shape[1] % 2 :], values[:, -LAST_VALUES:]):
+        middle = some[:, some.shape[1] // 2]
+        first, second = some[:, 0] - middle, middle - some[:, -1]
+        series = torch.where(first > second, second.square() / (first - second), torch.inf)
+        expected = torch.maximum(expected, torch.minimum(series, total))
+    return expected
 
 
 def kinks(objective: Objective, coef: Tensor) -> Tensor:
