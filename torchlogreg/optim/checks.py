@@ -11,16 +11,12 @@ from torchlogreg.optim.algorithm import Algorithm, M
 from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.problem.batched import Places
 from torchlogreg.problem.intercepts import polished
-from torchlogreg.problem.objective import Objective
-from torchlogreg.problem.points import Point, on_host
+from torchlogreg.problem.points import on_host
 
 FEW_UPDATES = 20
 """Iterations up to which a linear predictor that was updated has no larger rounding errors than one
 that is computed anew: either is a sum of as many products as there are columns, or more."""
 
-
-SMALL = 100.0
-"""Logits that a solution may have: with larger ones the loss of a row is 0, or like a line."""
 
 NEGLIGIBLE = 0.01
 """Part of the gradient norm to be reached that rounding errors may add to it unnoticed."""
@@ -55,18 +51,7 @@ def concluded(state: State[M]) -> tuple[State[M], list[Look]]:
     return state.evolved(standings=tuple(standings), queue=[]), looks
 
 
-def is_small(objective: Objective, point: Point) -> bool:
-    """Whether linear predictors are no larger than those of solutions.
-
-    What is rounded off large ones would stay in those that are updated from them.
-    """
-    largest = torch.stack(
-        [eta.abs().amax() for eta in point.eta if eta.numel()] or [point.grad.sum() * 0]
-    )
-    return objective.rows.group.largest(largest.amax()).item() <= SMALL
-
-
-def _known_norms(state: State[M], done: list[int], algorithm: Algorithm[M]) -> list[float] | None:
+def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] | None:
     """Gradient norms of solutions that would be no more exact if they were evaluated again.
 
     None if one of them might be.
@@ -74,10 +59,10 @@ def _known_norms(state: State[M], done: list[int], algorithm: Algorithm[M]) -> l
     standings = [state.standings[place] for place in done]
     is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
     rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
-    if rounding > NEGLIGIBLE * algorithm.stopping.goal:
+    if rounding > NEGLIGIBLE * goal:
         return None
     norms = state.objective.agreed(state.objective.optimality(state.point)[done]).tolist()
-    return norms if max(norms) <= algorithm.stopping.goal else None
+    return norms if max(norms) <= goal else None
 
 
 def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
@@ -87,7 +72,7 @@ def checked(state: State[M], algorithm: Algorithm[M]) -> State[M]:
     """
     standings, stopping = list(state.standings), algorithm.stopping
     done = [place for place, s in enumerate(standings) if s.is_done and not s.is_checked]
-    known = _known_norms(state, done, algorithm)
+    known = _known_norms(state, done, stopping.goal)
     if known is not None:
         for place, norm in zip(done, known, strict=True):
             standings[place] = replace(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.optim.algorithm import Algorithm, M
-from torchlogreg.optim.checks import checked, has_unchecked, is_small
+from torchlogreg.optim.checks import checked, has_unchecked
 from torchlogreg.optim.line_search import secant_search, wolfe_search
 from torchlogreg.optim.state import Look, State, fetched
 from torchlogreg.optim.stopping import Standing
@@ -65,7 +65,7 @@ def begin(
         tuple(standing.afresh() for standing in standings),
         stage_start=point if len(stages) > 1 else None,
         length=compute(lambda value: 0 * value, point.value) if before is None else before.length,
-        is_near=before is not None or is_cold or is_small(objective, point),
+        is_near=before is not None or is_cold,
     )
     state, _ = _judged(state, algorithm, n_made=0)
     overflows = not all(math.isfinite(standing.value) for standing in state.standings)

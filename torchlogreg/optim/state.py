@@ -57,8 +57,8 @@ class State(Batched, Generic[M]):
     """First trial of the next line search, where nobody waits for its result."""
 
     is_near: bool = False
-    """Whether the stage began without coefficients, where another stage had ended, or with small
-    linear predictors: they were never large."""
+    """Whether the stage began without coefficients, or where another stage had ended: linear
+    predictors were never large."""
 
     queue: list[Look] = field(default_factory=list)
     """What nobody has looked at; empty when problems leave."""
