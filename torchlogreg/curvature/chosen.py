@@ -59,12 +59,11 @@ def chosen_hessian(
         own = curvature.new_zeros(len(index), len(index))
         joint = None if joint_root is None else torch.zeros_like(own)
         for rows, some in block.some_columns(used, len(index)):
-            whole = some[place]
-            half = whole * own_root[:, rows][output]
-            for start, stop in pairwise(bounds):
-                add_lower_(own[start:stop, start:stop], half[start:stop])
+            for r, (start, stop) in enumerate(pairwise(bounds)):
+                half = some[place[start:stop]] * own_root[r, rows]
+                add_lower_(own[start:stop, start:stop], half)
             if joint is not None and joint_root is not None:
-                add_lower_(joint, whole.mul_(joint_root[:, rows][output]))
+                add_lower_(joint, some[place] * joint_root[:, rows][output])
         return (own,) if joint is None else (own, joint)
 
     own, *joint = objective.rows.sum(part, point.residual)

@@ -18,9 +18,6 @@ def add_lower_(out: Tensor, columns: Tensor) -> None:
 
     The product is symmetric; it is computed in panels of rows.
     """
-    if len(out) <= PANEL:
-        out += multiply_transposed(columns, columns)
-        return
     for start in range(0, len(out), PANEL):
         stop = min(start + PANEL, len(out))
         out[start:stop, :stop] += multiply_transposed(columns[start:stop], columns[:stop])

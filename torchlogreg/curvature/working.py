@@ -85,7 +85,7 @@ class DenseWorking(Batched, WorkingHessian):
 
     def multiply(self, step: Tensor) -> Tensor:
         """H s, for s (B, p)."""
-        return _product(self.matrix, step)
+        return multiply(self.matrix, step)
 
     def solve_on(self, face: Tensor, right: Tensor) -> Tensor:
         """Solve the equations in the entries of a face (B, p); the others are 0."""
@@ -101,7 +101,7 @@ class DenseWorking(Batched, WorkingHessian):
 
     def reflect(self, v: Tensor) -> Tensor:
         """Reflected resolvent, for v (B, p)."""
-        return _product(self.reflection, v)
+        return multiply(self.reflection, v)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,13 +215,6 @@ class BlockWorking(WorkingHessian):
 def submatrix(matrix: Tensor, index: Tensor) -> Tensor:
     """Copy rows and columns of a matrix."""
     return matrix.index_select(0, index).index_select(1, index)
-
-
-def _product(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Multiply symmetric matrices (B, p, p) by vectors (B, p); of one problem in a single call."""
-    if len(matrices) == 1:
-        return multiply_transposed(vectors, matrices[0])
-    return multiply(matrices, vectors)
 
 
 def _solver(matrix: Tensor) -> Callable[[Tensor], Tensor]:

@@ -222,8 +222,7 @@ class Splitting:
         self.model = model
         root = model.hessian.root
         unit = 1 / (SHIFT * root)
-        self._largest = model.kink * unit
-        self._least = -self._largest
+        self.threshold = model.kink * unit
         start = root * model.start
         moved = start + unit * model.gradient
         self._offset = 2 * start - moved - model.hessian.reflect(moved)
@@ -240,4 +239,4 @@ class Splitting:
 
     def _clipped(self, v: Tensor) -> Tensor:
         """What the kinks take away."""
-        return torch.clamp(v, self._least, self._largest)
+        return torch.clamp(v, -self.threshold, self.threshold)
