@@ -116,7 +116,7 @@ def test_twenty_rows_of_ten_thousand_columns(solver, dtype):
 def test_thousands_of_weights_that_are_not_zero(dtype, n_classes, l1_ratio, C):
     X, y = data(20, 3_000, n_classes)
     params = {"solver": "prox-newton", "l1_ratio": l1_ratio, "C": C}
-    model = check(X.astype(dtype), y, must_converge=C == 1, **params)
+    model = check(X.astype(dtype), y, **params)
     if l1_ratio == 1e-3:
         assert (model.coef_ != 0).sum() > 1_000
 

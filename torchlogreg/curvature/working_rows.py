@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from torchlogreg.curvature.symmetric import damped_cholesky_, solve_cholesky
 from torchlogreg.curvature.working import SHIFT, WorkingHessian
 from torchlogreg.problem.centring import double
 from torchlogreg.problem.families import inverse
@@ -25,7 +25,7 @@ MOST_COLUMNS = 2000
 """Most columns of Z."""
 
 MOST_ENTRIES = 2**25
-"""Most entries of Z that are not zero."""
+"""Most entries of the rows' features, once for every output."""
 
 DAMPING = 1e-4
 """Least ridge, in units of what the loss has on the diagonal: with more coefficients than rows, a
@@ -34,56 +34,47 @@ model would go on without end, or as far as nobody should trust it."""
 
 @dataclass(frozen=True, eq=False)
 class RowColumns:
-    """A matrix Z (p, m) with columns for every output and row; and, for every row, those of all.
+    """A matrix Z (p, m) with R columns for every row: its features, times a root of its Hessian."""
 
-    The first are zero but for the coefficients of the output.
-    """
+    features: Tensor
+    """What every row has of the feature of a coefficient, shape (p, n)."""
 
-    own: Tensor
-    """What the columns of its output have of a coefficient, shape (p, n)."""
-
-    joint: Tensor
-    """The columns of all outputs, shape (p, n); or (p, 0), where the outputs do not compete."""
+    roots: Tensor
+    """Of every row a matrix (R, R) that, times its transpose, is its Hessian in eta; (n, R, R)."""
 
     bounds: Sequence[int]
     """Where the coefficients of the outputs begin, and end."""
 
     @cached_property
-    def signs(self) -> Tensor:
-        """1 for the columns of an output, and -1 for those of all, shape (m,)."""
-        n_own = self.own.shape[1] * (len(self.bounds) - 1)
-        return torch.cat([self.own.new_ones(n_own), -self.joint.new_ones(self.joint.shape[1])])
-
-    @cached_property
     def squares(self) -> Tensor:
-        """Diagonal (p,) of Z S Z', with the signs S."""
-        return self.own.square().sum(1) - self.joint.square().sum(1)
+        """Diagonal (p,) of Z Z'."""
+        diagonal = self.roots.square().sum(2).T
+        parts = [self.features[part].square() @ diagonal[r] for r, part in enumerate(self._parts)]
+        return torch.cat(parts)
 
     def scaled(self, factor: Tensor) -> RowColumns:
         """Multiply the coefficients by factors (p,)."""
-        factor = factor.unsqueeze(1)
-        return RowColumns(self.own * factor, self.joint * factor, self.bounds)
+        return RowColumns(self.features * factor.unsqueeze(1), self.roots, self.bounds)
 
     def project(self, step: Tensor) -> Tensor:
         """Z' s (m,), for s (p,)."""
-        own = [self.own[part].T @ step[part] for part in self._parts]
-        return torch.cat([*own, self.joint.T @ step])
+        eta = torch.stack([self.features[part].T @ step[part] for part in self._parts], dim=1)
+        return (self.roots.mT @ eta.unsqueeze(2)).flatten()
 
     def combine(self, amounts: Tensor) -> Tensor:
         """Z a (p,), for a (m,)."""
-        n = self.own.shape[1]
-        own = [self.own[part] @ amounts[r * n : (r + 1) * n] for r, part in enumerate(self._parts)]
-        return torch.cat(own).addmv_(self.joint, amounts[len(own) * n :])
+        eta = (self.roots @ amounts.view(len(self.roots), -1, 1)).squeeze(2)
+        return torch.cat([self.features[part] @ eta[:, r] for r, part in enumerate(self._parts)])
 
     def gram(self, weight: Tensor) -> Tensor:
         """Z' A Z, shape (m, m), for a diagonal matrix A of weights (p,)."""
-        other = self.scaled(weight)
-        own = [self.own[part].T @ other.own[part] for part in self._parts]
-        mixed = torch.cat([self.own[part].T @ other.joint[part] for part in self._parts])
-        top = torch.cat([torch.block_diag(*own), mixed], dim=1)
-        return torch.cat([top, torch.cat([mixed.T, self.joint.T @ other.joint], dim=1)])
+        other = self.features * weight.unsqueeze(1)
+        grams = torch.stack([self.features[part].T @ other[part] for part in self._parts], dim=2)
+        n, R = self.roots.shape[:2]
+        half = (grams.unsqueeze(2) * self.roots.mT).reshape(n, n * R, R)  # of rows j, and i
+        return (half @ self.roots).view(n, n, R, R).permute(1, 2, 0, 3).reshape(n * R, n * R)
 
-    @property
+    @cached_property
     def _parts(self) -> list[slice]:
         """Coefficients of each output."""
         return [slice(*pair) for pair in pairwise(self.bounds)]
@@ -91,12 +82,12 @@ class RowColumns:
 
 @dataclass(frozen=True, eq=False)
 class RowWorking(WorkingHessian):
-    r"""A diagonal and a product of low rank, :math:`\mathrm{diag}(d) + Z S Z^\top`.
+    r"""A diagonal and a product of low rank, :math:`\mathrm{diag}(d) + Z Z^\top`.
 
-    The signs S are 1 and -1. Systems are solved by the formula of Sherman, Morrison & Woodbury
-    [1]_: with p coefficients, n rows and m columns of Z that costs :math:`O(p n^2 + m^3)`, and with
-    a matrix (p, p) :math:`O(p^3)`. It cancels where the diagonal is small: everything is in
-    float64 where the device has it, whatever the dtype of the objective. For a single problem.
+    Systems are solved by the formula of Sherman, Morrison & Woodbury [1]_: with p coefficients, n
+    rows and R outputs that costs :math:`O(p n^2 + (n R)^3)`, and with a matrix (p, p)
+    :math:`O(p^3)`. It cancels where the diagonal is small: everything is in float64 where the
+    device has it, whatever the dtype of the objective. For a single problem.
 
     References
     ----------
@@ -104,8 +95,6 @@ class RowWorking(WorkingHessian):
     .. [2] Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11
        (1963).
     """
-
-    most_steps: ClassVar[int] = 20
 
     ridge: Tensor
     """d, shape (p,), positive."""
@@ -120,36 +109,26 @@ class RowWorking(WorkingHessian):
     def at(
         cls, objective: Objective, point: Point, index: Tensor, *, floor: float = 0.0
     ) -> RowWorking | None:
-        r"""Form it at a point, penalty included; None where another form serves better.
+        """Form it at a point, penalty included; None where another form serves better.
 
         That is with too many rows. Where the ridge is weak, it is :data:`DAMPING` times the
         diagonal of the loss [2]_. The arguments are those of
         :func:`~torchlogreg.curvature.chosen.chosen_hessian`.
-
-        Notes
-        -----
-        With the curvatures :math:`c_r` of the rows, a row i has :math:`\sqrt{c_{ri}} x_i` in the
-        coefficients of the output r. If the outputs compete, it also has
-        :math:`c_{ri} / \sqrt{w_i} \, x_i` in those of all outputs, with the sign -1.
         """
         (_, R, D), rows = point.coef.shape, objective.rows
-        competes = objective.family.outputs_compete
-        n_columns = rows.n_rows * (R + competes)
-        n_entries = len(index) * rows.n_rows * (1 + competes)
+        n_columns, n_entries = rows.n_rows * R, len(index) * rows.n_rows
         is_large = n_columns > MOST_COLUMNS or n_entries > MOST_ENTRIES
         if is_large or len(index) < FEWER * n_columns or rows.is_stored or rows.group.size > 1:
             return None
         wide, output, column = double(index.device), index // D, index % D
         used, place = column.unique(return_inverse=True)
         parts = [some for block in rows for _, some in block.some_columns(used, len(used))]
-        x, weight = torch.cat(parts, dim=1).to(wide)[place], rows.weight[0].to(wide)
+        features = torch.cat(parts, dim=1).to(wide)[place]
         curvature = joined(objective.curvature(point))[0].to(wide)
-        own = x * torch.add(curvature, weight, alpha=floor).sqrt_()[output]
-        joint = own[:, :0]
-        if competes:
-            joint = x.mul_((curvature * inverse(weight).sqrt_())[output])
+        competes = objective.family.outputs_compete
+        roots = row_roots(curvature, rows.weight[0].to(wide), floor, competes=competes)
         outputs = torch.arange(R + 1, device=index.device)
-        columns = RowColumns(own, joint, torch.searchsorted(output, outputs).tolist())
+        columns = RowColumns(features, roots, torch.searchsorted(output, outputs).tolist())
         ridge, least = objective.ridge[0, 0].to(wide)[column], DAMPING * columns.squares
         l1 = objective.penalty.l1
         is_penalised = (ridge > 0) if l1 is None else l1[0, 0, column] > 0
@@ -166,8 +145,8 @@ class RowWorking(WorkingHessian):
 
     def multiply(self, step: Tensor) -> Tensor:
         """H s, for s (1, p)."""
-        amounts = self.columns.project(step[0]).mul_(self.columns.signs)
-        return torch.addcmul(self.columns.combine(amounts), self.ridge, step[0]).unsqueeze(0)
+        product = self.columns.combine(self.columns.project(step[0]))
+        return torch.addcmul(product, self.ridge, step[0]).unsqueeze(0)
 
     def solve_on(self, face: Tensor, right: Tensor) -> Tensor:
         """Solve the equations in the entries of a face (1, p); the others are 0."""
@@ -186,8 +165,29 @@ class RowWorking(WorkingHessian):
         return Resolvent(1 / (self.ridge * unit.square() + SHIFT), self.columns.scaled(unit))
 
 
+def row_roots(curvature: Tensor, weight: Tensor, floor: float, *, competes: bool) -> Tensor:
+    r"""Return matrices (n, R, R) that, times their transposes, are the rows' Hessians in eta.
+
+    With the curvature c (R, n), the weight w (n,) and a floor f, that of a row is :math:`E - c
+    c^\top / w` if the outputs compete, otherwise E, where :math:`E = \mathrm{diag}(c + f w)`. With
+    :math:`u = E^{-1/2} c / \sqrt{w}` the root is :math:`E^{1/2} (I - \beta u u^\top)`, where
+    :math:`\beta = 1 / (1 + \sqrt{1 - u^\top u})`. In that nothing cancels where a row is sure of
+    its class, as it does in the difference itself.
+    """
+    if competes:  # their sum is rounded: with more than the weight, it would be indefinite
+        curvature = curvature * (weight * inverse(curvature.sum(0)))
+    raised = curvature + floor * weight
+    roots = torch.diag_embed(raised.sqrt().T)
+    if not competes:
+        return roots
+    u = (curvature * inverse(raised * weight).sqrt_()).T
+    left = floor * (curvature * inverse(raised)).sum(0)  # 1 - u'u, as the probabilities sum to 1
+    beta = 1 / (1 + left.sqrt())
+    return roots @ (torch.eye(u.shape[1]).to(u) - beta[:, None, None] * u[:, :, None] * u[:, None])
+
+
 class Resolvent:
-    r"""Solves with :math:`A + Z S Z^\top`, given the inverse (p,) of the diagonal A, and Z.
+    r"""Solves with :math:`A + Z Z^\top`, given the inverse (p,) of the diagonal A, and Z.
 
     Coefficients where that inverse is 0 stay 0.
     """
@@ -195,12 +195,12 @@ class Resolvent:
     def __init__(self, inverse: Tensor, columns: RowColumns) -> None:
         self.inverse, self.columns = inverse, columns
         capacitance = columns.gram(inverse)
-        capacitance.diagonal().add_(columns.signs)  # S is its own inverse
-        self.factor = torch.linalg.lu_factor(capacitance)
+        capacitance.diagonal().add_(1)
+        self.factor = damped_cholesky_(capacitance)
 
     def __call__(self, right: Tensor) -> Tensor:
         """Solve for a right side (1, p)."""
         solution = self.inverse * right
         projected = self.columns.project(solution[0]).unsqueeze(-1)
-        amounts = torch.linalg.lu_solve(*self.factor, projected).squeeze(-1)
+        amounts = solve_cholesky(self.factor, projected).squeeze(-1)
         return solution - self.inverse * self.columns.combine(amounts)
