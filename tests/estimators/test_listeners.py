@@ -84,6 +84,15 @@ def test_a_callback_ends_the_fit(solver):
     assert model.n_iter_[0] == 2
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+@pytest.mark.parametrize("given", ["disable", None, []])
+def test_callbacks_of_the_net_do_not_silence_them(solver, given):
+    listener = Listener(last=2)
+    model = TorchLogisticRegression(solver=solver, net_params={"callbacks": given})
+    model.set_callbacks(listener).fit(X, Y)
+    assert listener.count("end iteration") == model.n_iter_[0] == 2
+
+
 @pytest.mark.parametrize("container", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
 @pytest.mark.parametrize("solver", ["newton-cholesky", "lbfgs", "sgd"])
 def test_the_fitted_estimator_is_that_of_so_many_iterations(solver, container):

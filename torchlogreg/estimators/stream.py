@@ -72,6 +72,7 @@ class StreamEstimator(LogisticEstimator):
 
         Later calls heed new values of ``C``, ``l1_ratio``, ``lr`` and ``batch_size``; what else
         the net was given (``callbacks``, ``net_params``, ``random_state``) stays as in the first.
+        ``max_iter`` and ``tol`` are for :meth:`fit` only.
 
         Parameters
         ----------

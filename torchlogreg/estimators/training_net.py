@@ -56,7 +56,6 @@ def make_net(
     """
     penalty = rows.penalty(estimator.C, estimator.l1_ratio)
     callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
-    callbacks = callbacks if hooks is None else [*callbacks, hooks]
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
         "module__n_outputs": rows.family.n_outputs(n_classes),
@@ -73,13 +72,18 @@ def make_net(
         "device": str(rows.device),
     }
     if solver.is_exact:
-        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks))
+        is_watched = bool(callbacks) or hooks is not None
+        arguments |= _exact_arguments(estimator, solver, rows, is_watched)
         net_class: type[LogisticNet] = FullBatchNet
     else:
         arguments |= _mini_batch_arguments(estimator, solver, rows, penalty)
         arguments["valid_set"] = valid_set
         net_class = MiniBatchNet
-    net = net_class(module_class(n_classes), **{**arguments, **(estimator.net_params or {})})
+    arguments |= estimator.net_params or {}
+    if hooks is not None:
+        given = arguments["callbacks"]
+        arguments["callbacks"] = [*([] if given in (None, "disable") else given), hooks]
+    net = net_class(module_class(n_classes), **arguments)
     net.initialize()
     return net
 
