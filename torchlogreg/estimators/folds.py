@@ -66,7 +66,7 @@ def folds_of(cv: Any, X: Any, data: TrainingData, params: Mapping[str, Any]) -> 
 def split_rows(cv: Any, X: Any, labels: np.ndarray, params: Mapping[str, Any]) -> list[Fold]:
     """Return the folds of rows with these labels."""
     if cv is None:
-        most = int(np.unique(labels, return_counts=True)[1].max())
+        most = max(np.unique(labels, return_counts=True)[1].tolist())
         cv = max(min(N_FOLDS, most), 2)
     splitter = check_cv(cv, labels, classifier=True)
     every, checked = np.arange(len(labels)), []
