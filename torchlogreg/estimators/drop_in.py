@@ -81,9 +81,8 @@ class DropInMixin:
 
 def _refuse(estimator: Any, names: Iterable[str], error: type[Exception]) -> None:
     """Raise an error if one of the parameters is foreign; a subclass may have it."""
-    own = type(estimator)._get_param_names()
     for name in names:
-        if name in REPLACEMENTS and name not in own:
+        if name in REPLACEMENTS and name not in type(estimator)._get_param_names():
             raise error(
                 f"{type(estimator).__name__} has no parameter {name!r}. {REPLACEMENTS[name]}"
             )

@@ -12,8 +12,9 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.row_block import RowBlock
 
-INTERCEPT_STEPS = 6
-"""Steps of Newton's method on the intercepts: it starts where they are nearly right."""
+INTERCEPT_STEPS, LESS = 6, 0.5
+"""Most steps of Newton's method on the intercepts, which starts where they are nearly right; and
+what one must make of the gradient for another one to follow."""
 
 
 def polished(objective: Objective, point: Point) -> Tensor:
@@ -38,7 +39,10 @@ def polished(objective: Objective, point: Point) -> Tensor:
     for _ in range(INTERCEPT_STEPS):
         grad, hessian = objective.rows.sum(part, [e + shift for e in point.eta])
         norm = grad.abs().amax((-2, -1))
-        best = torch.where((norm < smallest)[:, None, None], shift, best)
+        is_better = norm < smallest
+        best = torch.where(is_better[:, None, None], shift, best)
+        if not objective.agreed((norm < LESS * smallest).to(norm)).any():
+            break
         smallest = torch.minimum(norm, smallest)
         shift = shift - torch.linalg.pinv(hessian, hermitian=True) @ grad
     coef = torch.cat([point.coef[..., :-1], point.coef[..., -1:] + best], dim=-1)
