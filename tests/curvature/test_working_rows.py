@@ -66,6 +66,9 @@ def test_rows_that_are_sure_keep_their_curvature(doubt, floor):
     rounded = (weight * proba).float().double()
     roots = row_roots(rounded, weight, floor, competes=True)
     assert_close(roots @ roots.mT, row_hessians(others, weight, floor), rtol=1e-6, atol=0)
+    # What shifts all outputs alike has no curvature but the floor.
+    along = roots.sum(1).square().sum(1)
+    assert_close(along, 4 * floor * weight, rtol=1e-12, atol=1e-30)
 
 
 def row_hessians(others, weight, floor):

@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from torchlogreg import (
     BatchedGridSearchCV,
@@ -84,13 +85,27 @@ def test_a_callback_ends_the_fit(solver):
     assert model.n_iter_[0] == 2
 
 
+class Counter(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("counted", len(net.history))
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-@pytest.mark.parametrize("given", ["disable", None, []])
+@pytest.mark.parametrize("given", ["disable", None, [], [Counter()], (("counter", Counter()),)])
 def test_callbacks_of_the_net_do_not_silence_them(solver, given):
     listener = Listener(last=2)
     model = TorchLogisticRegression(solver=solver, net_params={"callbacks": given})
     model.set_callbacks(listener).fit(X, Y)
     assert listener.count("end iteration") == model.n_iter_[0] == 2
+    assert ("counted" in model.history_[-1]) == (given not in ("disable", None, []))
+
+
+def test_callbacks_of_the_estimator_and_of_the_net_are_called():
+    model = TorchLogisticRegression(
+        solver="lbfgs", callbacks=[Counter()], net_params={"callbacks": [("again", Counter())]}
+    ).fit(X, Y)
+    assert [name for name, _ in model.net_.callbacks_].count("again") == 1
+    assert model.history_[-1, "counted"] == model.n_iter_[0]
 
 
 @pytest.mark.parametrize("container", [np.asarray, torch.as_tensor], ids=["array", "tensor"])

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from tests.problems import Problem, full_hessian, over_cases
 from torchlogreg.curvature import Dense
 from torchlogreg.nets.base import PenalizedLoss
-from torchlogreg.problem.intercepts import polished
+from torchlogreg.problem.intercepts import INTERCEPT_STEPS, polished
 from torchlogreg.problem.rows import Rows
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
@@ -120,6 +120,25 @@ def test_polished_intercepts_have_no_gradient(n_classes, n_problems):
     assert_close(end[..., :-1], start.coef[..., :-1], **TIGHT)
     assert start.grad[..., -1].abs().max() > 1e-3
     assert objective.at(end).grad[..., -1].abs().max() < 1e-12
+
+
+def test_polishing_ends_where_all_problems_are_done(monkeypatch):
+    problem = Problem(3, 2, far=10)
+    objective = problem.objective()
+    done = objective.at(polished(objective, objective.at(0.01 * problem.coef())))
+    half = objective.at(torch.stack([done.coef[0], 0.01 * problem.coef()[1]]))
+    n_sums, plain = [], Rows.sum
+
+    def counting(rows, *args, **kwargs):
+        n_sums[-1] += 1
+        return plain(rows, *args, **kwargs)
+
+    monkeypatch.setattr(Rows, "sum", counting)
+    for start in (done, half):
+        n_sums.append(0)
+        end = polished(objective, start)
+        assert_close(objective.at(end).grad[..., -1], torch.zeros(2, 3).to(end), atol=1e-15, rtol=0)
+    assert n_sums[0] <= 2 < n_sums[1] <= INTERCEPT_STEPS + 1
 
 
 @over_cases

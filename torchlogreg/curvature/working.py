@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,9 +21,6 @@ SINGLE_COEF = 200
 SHIFT = 0.3
 """What the splitting method adds to the diagonal of H, in units of it."""
 
-STEPS, FEW_STEPS = 20, 4
-"""Most steps towards the minimiser of a model, and if its Hessian is an estimate."""
-
 
 class WorkingHessian(ABC):
     """A symmetric positive semi-definite matrix H (p, p) for each of B problems."""
@@ -30,10 +28,8 @@ class WorkingHessian(ABC):
     is_estimate: bool
     """Whether the true one may be far from it."""
 
-    @property
-    def most_steps(self) -> int:
-        """Most steps towards the minimiser of a model: with an estimate, not to the end."""
-        return FEW_STEPS if self.is_estimate else STEPS
+    most_steps: ClassVar[int]
+    """Most steps towards the minimiser of a model with it: it need not be found to the end."""
 
     @property
     @abstractmethod
@@ -67,6 +63,7 @@ class DenseWorking(Batched, WorkingHessian):
     """One matrix for each problem."""
 
     is_estimate = False
+    most_steps: ClassVar[int] = 20
 
     matrix: Tensor
     """Shape (B, p, p)."""
@@ -122,6 +119,7 @@ class BlockWorking(WorkingHessian):
     """
 
     is_estimate = True
+    most_steps: ClassVar[int] = 4
 
     blocks: Sequence[DenseWorking]
     """Of the first coefficients, with one matrix each. What has been computed of a block stays

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from torchlogreg.curvature.symmetric import damped_cholesky_, solve_cholesky
 from torchlogreg.curvature.working import SHIFT, WorkingHessian
 from torchlogreg.problem.centring import double
 from torchlogreg.problem.families import inverse
@@ -25,7 +25,7 @@ MOST_COLUMNS = 2000
 """Most columns of Z."""
 
 MOST_ENTRIES = 2**25
-"""Most entries of the rows' features, once for every output."""
+"""Most entries of the rows' features, of which every output has those that it has weights for."""
 
 DAMPING = 1e-4
 """Least ridge, in units of what the loss has on the diagonal: with more coefficients than rows, a
@@ -95,6 +95,8 @@ class RowWorking(WorkingHessian):
     .. [2] Marquardt, An algorithm for least-squares estimation of nonlinear parameters, J. SIAM 11
        (1963).
     """
+
+    most_steps: ClassVar[int] = 20
 
     ridge: Tensor
     """d, shape (p,), positive."""
@@ -174,16 +176,18 @@ def row_roots(curvature: Tensor, weight: Tensor, floor: float, *, competes: bool
     :math:`\beta = 1 / (1 + \sqrt{1 - u^\top u})`. In that nothing cancels where a row is sure of
     its class, as it does in the difference itself.
     """
-    if competes:  # their sum is rounded: with more than the weight, it would be indefinite
+    if competes:  # their sum is rounded, and what follows takes it for the weight
         curvature = curvature * (weight * inverse(curvature.sum(0)))
     raised = curvature + floor * weight
-    roots = torch.diag_embed(raised.sqrt().T)
+    scale = raised.sqrt().T
     if not competes:
-        return roots
-    u = (curvature * inverse(raised * weight).sqrt_()).T
-    left = floor * (curvature * inverse(raised)).sum(0)  # 1 - u'u, as the probabilities sum to 1
+        return torch.diag_embed(scale)
+    u = (curvature * inverse(raised).sqrt_() * inverse(weight).sqrt_()).T
+    left = floor * (curvature * inverse(raised)).sum(0)  # 1 - u'u
     beta = 1 / (1 + left.sqrt())
-    return roots @ (torch.eye(u.shape[1]).to(u) - beta[:, None, None] * u[:, :, None] * u[:, None])
+    roots = (-beta.unsqueeze(1) * scale * u).unsqueeze(2) * u.unsqueeze(1)
+    roots.diagonal(dim1=1, dim2=2).add_(scale)
+    return roots
 
 
 class Resolvent:
@@ -196,11 +200,11 @@ class Resolvent:
         self.inverse, self.columns = inverse, columns
         capacitance = columns.gram(inverse)
         capacitance.diagonal().add_(1)
-        self.factor = damped_cholesky_(capacitance)
+        self.factor = torch.linalg.lu_factor(capacitance)
 
     def __call__(self, right: Tensor) -> Tensor:
         """Solve for a right side (1, p)."""
         solution = self.inverse * right
         projected = self.columns.project(solution[0]).unsqueeze(-1)
-        amounts = solve_cholesky(self.factor, projected).squeeze(-1)
+        amounts = torch.linalg.lu_solve(*self.factor, projected).squeeze(-1)
         return solution - self.inverse * self.columns.combine(amounts)

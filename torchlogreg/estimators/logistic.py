@@ -104,7 +104,7 @@ class TorchLogisticRegression(StreamEstimator):
         Callbacks, called with ``net_`` as for every skorch net; one epoch is one iteration.
         None by default: with any, an iteration on small data takes several times as long.
     net_params : dict, default=None
-        More parameters of the net, such as ``{"optimizer__momentum": 0.9}``.
+        More parameters of the net, such as ``{"optimizer__momentum": 0.9}``, and more callbacks.
 
     Attributes
     ----------

@@ -55,7 +55,11 @@ def make_net(
         If a parameter does not suit the solver or the data.
     """
     penalty = rows.penalty(estimator.C, estimator.l1_ratio)
-    callbacks = check_callbacks(estimator.callbacks, estimator.verbose)
+    options = dict(estimator.net_params or {})
+    more = options.pop("callbacks", None)
+    more = [] if more in (None, "disable") else more
+    callbacks = check_callbacks([*(estimator.callbacks or []), *more], estimator.verbose)
+    callbacks = callbacks if hooks is None else [*callbacks, hooks]
     arguments: dict[str, Any] = {
         "module__n_features": rows.n_features,
         "module__n_outputs": rows.family.n_outputs(n_classes),
@@ -72,18 +76,13 @@ def make_net(
         "device": str(rows.device),
     }
     if solver.is_exact:
-        is_watched = bool(callbacks) or hooks is not None
-        arguments |= _exact_arguments(estimator, solver, rows, is_watched)
+        arguments |= _exact_arguments(estimator, solver, rows, bool(callbacks))
         net_class: type[LogisticNet] = FullBatchNet
     else:
         arguments |= _mini_batch_arguments(estimator, solver, rows, penalty)
         arguments["valid_set"] = valid_set
         net_class = MiniBatchNet
-    arguments |= estimator.net_params or {}
-    if hooks is not None:
-        given = arguments["callbacks"]
-        arguments["callbacks"] = [*([] if given in (None, "disable") else given), hooks]
-    net = net_class(module_class(n_classes), **arguments)
+    net = net_class(module_class(n_classes), **{**arguments, **options})
     net.initialize()
     return net
 

@@ -12,13 +12,14 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point
 from torchlogreg.problem.row_block import RowBlock
 
-INTERCEPT_STEPS, LESS = 6, 0.5
-"""Most steps of Newton's method on the intercepts, which starts where they are nearly right; and
-what one must make of the gradient for another one to follow."""
+INTERCEPT_STEPS = 6
+"""Most steps of Newton's method on the intercepts: it starts where they are nearly right."""
 
 
 def polished(objective: Objective, point: Point) -> Tensor:
     """Minimise over the intercepts alone, by Newton's method: X is not read.
+
+    It ends where the gradient is as small as sums of weights that are one altogether resolve.
 
     Returns inner coefficients (B, R, D). The gradient in the user's coefficients has the
     intercept's part in every entry, times the mean of the column.
@@ -39,9 +40,8 @@ def polished(objective: Objective, point: Point) -> Tensor:
     for _ in range(INTERCEPT_STEPS):
         grad, hessian = objective.rows.sum(part, [e + shift for e in point.eta])
         norm = grad.abs().amax((-2, -1))
-        is_better = norm < smallest
-        best = torch.where(is_better[:, None, None], shift, best)
-        if not objective.agreed((norm < LESS * smallest).to(norm)).any():
+        best = torch.where((norm < smallest)[:, None, None], shift, best)
+        if (objective.agreed(norm) <= torch.finfo(norm.dtype).eps).all():
             break
         smallest = torch.minimum(norm, smallest)
         shift = shift - torch.linalg.pinv(hessian, hermitian=True) @ grad
