@@ -144,7 +144,7 @@ def fit(
 
 
 def predict(estimator: Any, dataset: Any, *, feature_columns: Any = None) -> Any:
-    """Add a column "predict" with the labels, as :func:`predict_proba` does with probabilities."""
+    """Add a column "predict": see :func:`~torchlogreg.distributed.ray.predict_proba`."""
     return _with_column("predict", estimator, dataset, feature_columns)
 
 
