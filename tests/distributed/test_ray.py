@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import ray
 from joblib import parallel_config
+from joblib.pool import PicklingPool
 from numpy.testing import assert_allclose, assert_array_equal
 from ray.train import FailureConfig, RunConfig
 from ray.util.joblib import register_ray
@@ -112,9 +113,18 @@ def test_predictions_are_lazy(tmp_path):
     assert_allclose(np.stack(found["predict_proba"]), model.predict_proba(rows))
 
 
+@pytest.fixture
+def joblib_with_ray():
+    """Ray takes the place of joblib's own processes, too, until that is undone."""
+    register_ray()
+    bases = PicklingPool.__bases__
+    yield
+    PicklingPool.__bases__ = bases
+
+
+@pytest.mark.usefixtures("joblib_with_ray")
 def test_grids_run_on_the_workers():
     """By joblib, as those of any estimator."""
-    register_ray()
     grid = {"C": [0.1, 1.0]}
     with parallel_config("ray"):
         search = GridSearchCV(TorchLogisticRegression(), grid, cv=2).fit(X, Y)
