@@ -25,7 +25,7 @@ MOST_COLUMNS = 2000
 """Most columns of Z."""
 
 MOST_ENTRIES = 2**25
-"""Most entries of the rows' features, of which every output has those that it has weights for."""
+"""Most features of the rows, counted again for every output."""
 
 DAMPING = 1e-4
 """Least ridge, in units of what the loss has on the diagonal: with more coefficients than rows, a
@@ -68,7 +68,7 @@ class RowColumns:
 
     def gram(self, weight: Tensor) -> Tensor:
         """Z' A Z, shape (m, m), for a diagonal matrix A of weights (p,)."""
-        other = self.features * weight.unsqueeze(1)
+        other = self.scaled(weight).features
         grams = torch.stack([self.features[part].T @ other[part] for part in self._parts], dim=2)
         n, R = self.roots.shape[:2]
         half = (grams.unsqueeze(2) * self.roots.mT).reshape(n, n * R, R)  # of rows j, and i
