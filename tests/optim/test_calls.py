@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_wine
 from sklearn.preprocessing import scale
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -78,7 +78,7 @@ def counted(monkeypatch, owner, name):
 def test_close_to_the_minimum_a_hessian_serves_twice(monkeypatch):
     """Nearly separable classes: the gradient is small before f - f* is."""
     hessians = counted(monkeypatch, Objective, "hessian")
-    X, y = load_breast_cancer(return_X_y=True)
+    X, y = load_wine(return_X_y=True)
     model = TorchLogisticRegression(solver="newton-cholesky").fit(scale(X), y)
     assert model.optimality_ <= 1e-4
     assert len(hessians) == model.n_iter_[0] - 1

@@ -14,6 +14,10 @@ from torchlogreg.problem.points import Trial
 C1 = 1e-4
 """Constant of sufficient decrease."""
 
+NEWTON_C2 = 0.15
+"""Constant of curvature for Newton's directions. Where the classes are nearly separable a full step
+leaves a third of the slope, time and again: another trial costs less than another iteration."""
+
 
 def wolfe_search(
     line: Line, first_step: float, *, c1: float = C1, c2: float = 0.9, max_trials: int = 40

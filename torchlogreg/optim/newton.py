@@ -12,6 +12,7 @@ from torch import Tensor
 from torchlogreg.curvature import Dense
 from torchlogreg.curvature.base import solved
 from torchlogreg.optim.algorithm import Algorithm, Memory
+from torchlogreg.optim.line_search import NEWTON_C2
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.memory import memory_of
 from torchlogreg.problem.objective import Objective
@@ -55,7 +56,7 @@ class Newton(Algorithm[NewtonMemory]):
     """
 
     name: ClassVar[str] = "newton-cholesky"
-    c2: ClassVar[float] = 0.9
+    c2: ClassVar[float] = NEWTON_C2
 
     @cached_property
     def stopping(self) -> Stopping:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchlogreg.curvature import Curvature, Diagonal
 from torchlogreg.optim.algorithm import Algorithm, Memory, spread
+from torchlogreg.optim.line_search import NEWTON_C2
 from torchlogreg.optim.stopping import Stopping
 from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.points import Point, compute, on_host
@@ -88,7 +89,7 @@ class TruncatedNewton(Algorithm[TruncatedNewtonMemory]):
     """
 
     name: ClassVar[str] = "newton-cg"
-    c2: ClassVar[float] = 0.9
+    c2: ClassVar[float] = NEWTON_C2
 
     max_inner: int = 200
 
