@@ -96,6 +96,8 @@ class Quadratic:
 class QuadraticLine:
     resolution = torch.finfo(torch.float64).eps
 
+    has_kinks = False
+
     def __init__(self, objective, point, direction):
         self.objective, self.origin, self.direction = objective, point, direction
         (self.slope,) = objective.numbers([(point.grad * direction).sum((-2, -1))])

@@ -36,8 +36,9 @@ class Counted:
 class Curve:
     """Lines of several functions at once, differentiated by autograd."""
 
-    def __init__(self, *functions: Any, is_attended: bool = True) -> None:
+    def __init__(self, *functions: Any, is_attended: bool = True, has_kinks: bool = False) -> None:
         self.functions = functions
+        self.has_kinks = has_kinks
         self.is_attended = is_attended
         self.n_trials = 0
         self.resolution = torch.finfo(torch.float64).eps
@@ -71,6 +72,32 @@ def test_strong_wolfe_conditions_hold(name, first, c2):
     )
     assert abs(trial.slope[0]) <= c2 * abs(curve.slope[0])
     assert curve.n_trials <= 20
+
+
+KINKED = {
+    "kink at 1": lambda t: (t - 3) ** 2 + 50 * abs(t - 1),
+    "kink at 5": lambda t: (t - 4) ** 2 + 50 * abs(t - 5),
+    "kinks on the way": lambda t: (t - 7) ** 2 + abs(t - 1) + abs(t - 2) + abs(t - 3),
+}
+
+
+@pytest.mark.parametrize("first", [1.0, 1e-3, 1e3])
+@pytest.mark.parametrize("name", KINKED)
+def test_weak_wolfe_conditions_hold_where_there_are_kinks(name, first):
+    curve = Curve(KINKED[name], has_kinks=True)
+    trial = wolfe_search(curve, first, c2=0.3)
+    assert trial.value[0] <= curve.origin.value[0] + 1e-4 * trial.step[0] * curve.slope[0]
+    assert trial.slope[0] >= 0.3 * curve.slope[0]
+    assert curve.n_trials <= 20
+
+
+@pytest.mark.parametrize("is_attended", [True, False])
+def test_a_full_step_to_a_kink_is_taken(is_attended):
+    """Its weights are zero to the bit; to the right, the slope is steep."""
+    wall = lambda t: (t - 3) ** 2 + torch.where(t >= 1, 50 * (t - 1), 0)  # noqa: E731
+    curve = Curve(wall, is_attended=is_attended, has_kinks=True)
+    trial = wolfe_search(curve, 1.0, c2=0.3) if is_attended else secant_search(curve, FIRST)[0]
+    assert trial.step == 1
 
 
 def test_lines_are_searched_independently():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ leaves a third of the slope, time and again: another trial costs less than anoth
 def wolfe_search(
     line: Line, first_step: float, *, c1: float = C1, c2: float = 0.9, max_trials: int = 40
 ) -> Trial:
-    """Find step lengths that satisfy the strong Wolfe conditions, for B lines at once.
+    """Find step lengths that satisfy the Wolfe conditions, for B lines at once.
 
-    A line whose trial is accepted takes no part in the trials of the others.
+    They are the strong ones on a smooth line, and the weak ones on a line with kinks, where the
+    slope jumps at the minimum. A line whose trial is accepted takes no part in the trials of the
+    others.
 
     Parameters
     ----------
@@ -50,14 +53,16 @@ def wolfe_search(
 
     References
     ----------
-    .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., eq. (3.7) and Algorithm 3.5.
+    .. [1] Nocedal & Wright, Numerical Optimization, 2nd ed., eqs. (3.6) and (3.7), and
+       Algorithm 3.5.
     .. [2] Hager & Zhang, A new conjugate gradient method with guaranteed descent and an
        efficient line search, SIAM J. Optim. 16 (2005), Section 4.
     .. [3] Dowell & Jarratt, A modified regula falsi method for computing the root of an
        equation, BIT 11 (1971).
     """
+    rounding = 4 * line.resolution
     searches = [
-        _Search(value, slope, first_step, c1, c2, rounding=4 * line.resolution * abs(value))
+        _Search(value, slope, first_step, c1, c2, rounding * abs(value), line.has_kinks)
         for value, slope in zip(line.origin.value, line.slope, strict=True)
     ]
     left, part = list(range(len(searches))), line
@@ -100,7 +105,7 @@ def secant_search(
     Returns
     -------
     trial : Trial
-        The second trial: the first one again where that satisfies the strong Wolfe conditions,
+        The second trial: the first one again where that satisfies the Wolfe conditions,
         otherwise the root of the secant of the slope, between a tenth and ten times the first.
     is_accepted : Tensor of shape (B,)
         Whether the objective has sufficiently decreased there.
@@ -113,13 +118,21 @@ def secant_search(
         return verdict
 
     first = line.at(first_step)
-    is_good = decreases(first) & (first.slope.abs() <= -c2 * line.slope)
+    is_good = decreases(first) & is_flat(first.slope, line.slope, c2, has_kinks=line.has_kinks)
     root = first_step * line.slope / (line.slope - first.slope)
     far = torch.where(first.slope < 0, 10.0, 0.1) * first_step
     root = torch.where((root > 0) & root.isfinite(), root, far)
     root = torch.minimum(torch.maximum(root, 0.1 * first_step), 10 * first_step)
     second = line.at(torch.where(is_good, first_step, root))
     return second, decreases(second)
+
+
+def is_flat(slope: Any, slope_0: Any, c2: float, *, has_kinks: bool) -> Any:
+    """Whether little of a slope is left, as numbers or tensors: the condition of curvature.
+
+    With kinks it may rise as steeply as it likes.
+    """
+    return slope >= c2 * slope_0 if has_kinks else abs(slope) <= -c2 * slope_0
 
 
 @dataclass
@@ -142,6 +155,7 @@ class _Search:
     c1: float
     c2: float
     rounding: float
+    has_kinks: bool
     is_accepted: bool = False
     low: float = 0.0
     low_slope: float = field(init=False)
@@ -158,7 +172,7 @@ class _Search:
             return
         bound = self.value_0 + self.c1 * self.step * self.slope_0 + self.rounding
         decreases = value <= bound
-        if decreases and abs(slope) <= -self.c2 * self.slope_0:
+        if decreases and is_flat(slope, self.slope_0, self.c2, has_kinks=self.has_kinks):
             self.is_accepted = True
             return
         is_short = decreases and slope < 0

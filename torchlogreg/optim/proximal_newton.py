@@ -129,8 +129,8 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
 
     name: ClassVar[str] = "prox-newton"
 
-    c2: ClassVar[float] = 1e9
-    """Whatever the slope: it jumps where a coefficient becomes zero."""
+    c2: ClassVar[float] = 0.3
+    """More than for Newton's method: the further a step goes, the more zeros it leaves."""
 
     few: int = 300
     growth: float = 1.2

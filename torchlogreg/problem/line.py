@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ class Line:
     Of rows that are not in memory, X is read with the first trial, whose gradient is computed at
     the same time: if it is accepted, an iteration reads X once.
     """
+
+    has_kinks: ClassVar[bool] = False
+    """Whether the slope jumps."""
 
     def __init__(
         self, objective: RowSums, point: Point, direction: Tensor, eta: Sequence[Tensor] | None
@@ -121,6 +124,8 @@ class KinkedLine(Line):
 
     Slopes are those to the right.
     """
+
+    has_kinks = True
 
     def _add_kink(self) -> None:
         """Take the kinks out of the parabola, and add their slope."""
