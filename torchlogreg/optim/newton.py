@@ -43,7 +43,7 @@ class NewtonMemory(Memory):
 class Newton(Algorithm[NewtonMemory]):
     r"""Newton's method: forms the Hessian and factorises it, for small problems.
 
-    An iteration costs :math:`O(n P^2 + P^3)` for P coefficients; six to ten iterations are the
+    An iteration costs :math:`O(n P^2 + P^3)` for P coefficients; four to eight iterations are the
     rule, and the last ones are quadratically convergent. Close to the minimum every other one makes
     do with the Hessian of the one before, which leaves little of the error and costs
     :math:`O(n P)`.
