@@ -39,7 +39,8 @@ def reference():
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "float16", ">f8"])
 def test_arrays_of_any_kind(order, dtype, tmp_path):
     values = np.asarray((X * 10).round(), dtype=dtype)
-    plain = TorchLogisticRegression(tol=1e-6).fit(values, Y)
+    tol = 1e-5 if dtype == "float32" else 1e-6  # of ten such sets, float32 resolves 1e-6 for eight
+    plain = TorchLogisticRegression(tol=tol).fit(values, Y)
     given = {
         "C": lambda: values.copy("C"),
         "F": lambda: values.copy("F"),
@@ -53,7 +54,7 @@ def test_arrays_of_any_kind(order, dtype, tmp_path):
     if order in ("read-only", "memory map"):
         given.flags.writeable = False
     before = given.copy()
-    model = TorchLogisticRegression(tol=1e-6).fit(given, Y)
+    model = TorchLogisticRegression(tol=tol).fit(given, Y)
     assert_allclose(model.coef_, plain.coef_, rtol=1e-3, atol=1e-4)
     assert model.coef_.dtype == (np.float32 if dtype == "float32" else np.float64)
     model.predict_proba(given)

@@ -32,6 +32,9 @@ class Quadratic:
     def rounding(self, coef):
         return np.inf
 
+    def is_far(self, point):
+        return True
+
     @property
     def dtype(self):
         return self.linear.dtype

@@ -93,6 +93,21 @@ def test_conjugate_gradients_compute_the_diagonal_once(monkeypatch):
     assert len(n_built) == 1
 
 
+@pytest.mark.parametrize("algorithm", [Newton(), QuasiNewton()], ids=["newton", "lbfgs"])
+def test_a_result_is_evaluated_again_only_after_large_predictors(monkeypatch, algorithm):
+    """It is as exact without: the gradient is that of an evaluation at what is returned."""
+    problem = Problem(3, 2, n_rows=200)
+    objective = problem.objective()
+    start = minimise(objective, torch.zeros_like(problem.coef()), algorithm, 100).coef
+    evaluated = counted(monkeypatch, Objective, "recheck")
+    for factor, is_evaluated in ((1.1, False), (1e6, True)):
+        evaluated.clear()
+        solution = minimise(objective, factor * start, algorithm, 500)
+        assert (len(evaluated) > 0) == is_evaluated
+        exact = objective.optimality(objective.recheck(solution.coef))
+        torch.testing.assert_close(torch.from_numpy(solution.optimality), exact, rtol=0, atol=1e-9)
+
+
 class ExactOfObjective(ExactDiagonal):
     """The diagonal of a logistic objective, and nothing better."""
 

@@ -57,8 +57,8 @@ class State(Batched, Generic[M]):
     """First trial of the next line search, where nobody waits for its result."""
 
     is_near: bool = False
-    """Whether the stage began without coefficients, or where another stage had ended: linear
-    predictors were never large."""
+    """Whether linear predictors were never large: the stage began without coefficients, close to
+    zero, or where another stage had ended."""
 
     queue: list[Look] = field(default_factory=list)
     """What nobody has looked at; empty when problems leave."""

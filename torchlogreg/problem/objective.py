@@ -56,6 +56,9 @@ from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.rows import kept
 from torchlogreg.problem.sums import RowSums
 
+FAR = 100.0
+"""Linear predictors that no model needs to be sure of a row."""
+
 LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
 
@@ -90,6 +93,11 @@ class Objective(RowSums):
         if self.dtype != double(coef.device):
             return math.inf
         return 0.0 if centre is None else centre.rounding(coef)
+
+    def is_far(self, point: Point) -> bool:
+        """Whether a linear predictor is so large that updates leave more rounding than others."""
+        largest = [torch.linalg.vector_norm(eta, math.inf).item() for eta in point.eta]
+        return self.rows.group.any(not all(one <= FAR for one in largest))
 
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: each block of X is read once, and used twice."""
