@@ -23,8 +23,9 @@ from torchlogreg.problem.objective import Objective
 from torchlogreg.problem.products import full_precision
 from torchlogreg.problem.threads import threads_for
 
-CALLS = 4e7
-"""Multiplications in the time of the calls of an iteration: smaller problems are put together."""
+CALLS = 5e6
+"""Multiplications up to which problems are put together, for their iterations to share calls. More
+of them would begin too far from their minimisers."""
 
 EARLIEST = (0, 0, 0, 0, 160, 640)
 """Iterations before which preconditioners of some quality are not built: where a penalty begins the
