@@ -20,10 +20,11 @@ from torchlogreg import TorchLogisticRegression, TorchLogisticRegressionCV, bloc
 CUTS = {2: (0, 150, 600), 4: (0, 0, 300, 450, 600)}
 """Where the rows are cut: unevenly, and so that one of four has none."""
 
+# Coefficients are known to the tolerance divided by the ridge, 1 / (C n).
 CASES = {
     "auto": {},
     "newton-cholesky": {"solver": "newton-cholesky", "C": 0.01},
-    "newton-cg": {"solver": "newton-cg", "C": 0.1},
+    "newton-cg": {"solver": "newton-cg", "C": 0.01},
     "balanced lbfgs": {"solver": "lbfgs", "class_weight": "balanced"},
     "lasso": {"l1_ratio": 1.0, "C": 0.1},
     "elastic net": {"l1_ratio": 0.5, "C": 0.1},
@@ -59,7 +60,19 @@ def fit_cases(rank, size, folder):
     rows = blocks.from_arrays(X, y, weight, budget=1) if len(X) else None
     model = distributed.fit(TorchLogisticRegression(tol=1e-11), rows)
     found["blocks"] = model.coef_, model.intercept_, int(model.n_iter_[0])
+    found["warm start"] = fit_again(distributed.fit, X, y, weight).coef_
+    found["grid"] = distributed.fit(TorchLogisticRegressionCV(**GRID), X, y, weight).coefs_paths_
     return found
+
+
+GRID = {"Cs": [0.01, 0.1], "cv": 2, "tol": 1e-11}
+
+
+def fit_again(fit, *data):
+    """Fit, and go on from there with another penalty."""
+    model = TorchLogisticRegression(warm_start=True, tol=1e-11, C=0.01)
+    fit(model, *data)
+    return fit(model.set_params(C=0.1), *data)
 
 
 @pytest.fixture(scope="module", params=CUTS)
@@ -98,6 +111,16 @@ def test_each_process_may_read_its_rows_from_blocks(fitted, expected):
         assert_allclose(coef, one.coef_, rtol=1e-8, atol=1e-8)
 
 
+def test_warm_starts_and_grids_have_the_rows_of_all(fitted):
+    """Their first evaluation is not at zero, where one of four has no rows."""
+    X, y, weight = data()
+    one = fit_again(TorchLogisticRegression.fit, X, y, weight)
+    grid = TorchLogisticRegressionCV(**GRID).fit(X, y, weight)
+    for found in fitted:
+        assert_allclose(found["warm start"], one.coef_, rtol=1e-8, atol=1e-8)
+        assert_allclose(found["grid"], grid.coefs_paths_, rtol=1e-8, atol=1e-6)
+
+
 SCORES = ("neg_log_loss", "accuracy", "balanced_accuracy", "neg_brier_score", "f1", "roc_auc")
 
 
@@ -113,7 +136,7 @@ def fit_grids(rank):
     for scoring in SCORES:
         scorer = "f1_macro" if scoring == "f1" else scoring
         model = TorchLogisticRegressionCV(
-            Cs=3, cv=3, scoring=scorer, class_weight="balanced", tol=1e-10
+            Cs=[1e-4, 1e-2, 1], cv=3, scoring=scorer, class_weight="balanced", tol=1e-12
         )
         found.append(distributed.fit(model, X, y))
     return found

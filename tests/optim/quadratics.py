@@ -32,8 +32,8 @@ class Quadratic:
     def rounding(self, coef):
         return np.inf
 
-    def is_far(self, point):
-        return True
+    def predictor_rounding(self, coef):
+        return np.inf
 
     @property
     def dtype(self):

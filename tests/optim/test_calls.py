@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.preprocessing import scale
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -93,6 +94,23 @@ def test_conjugate_gradients_compute_the_diagonal_once(monkeypatch):
     assert len(n_built) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({"solver": "newton-cholesky"}, 6),
+        ({"solver": "newton-cg"}, 7),
+        ({"l1_ratio": 1.0, "C": 1e4, "tol": 1e-6}, 80),
+        ({"l1_ratio": 1.0, "C": 1e6, "tol": 1e-6}, 110),
+    ],
+    ids=["newton", "newton-cg", "lasso", "weak lasso"],
+)
+def test_steps_on_nearly_separable_data_are_neither_short_nor_long(options, most):
+    """With the first trial 8, 8, 53 and 148 iterations, with a lasso's third of the slope 500."""
+    X, y = load_breast_cancer(return_X_y=True)
+    model = TorchLogisticRegression(max_iter=1000, **options).fit(scale(X), y)
+    assert model.n_iter_[0] <= most
+
+
 @pytest.mark.parametrize("algorithm", [Newton(), QuasiNewton()], ids=["newton", "lbfgs"])
 def test_a_result_is_evaluated_again_only_after_large_predictors(monkeypatch, algorithm):
     """It is as exact without: the gradient is that of an evaluation at what is returned."""
@@ -106,6 +124,22 @@ def test_a_result_is_evaluated_again_only_after_large_predictors(monkeypatch, al
         assert (len(evaluated) > 0) == is_evaluated
         exact = objective.optimality(objective.recheck(solution.coef))
         torch.testing.assert_close(torch.from_numpy(solution.optimality), exact, rtol=0, atol=1e-9)
+
+
+def test_large_terms_that_cancel_leave_no_rounding_unnoticed():
+    """Two equal columns with coefficients of 1e11 and -1e11: the linear predictors are small."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = X @ [1, -1, 0.5] + rng.logistic(size=300) > 0
+    X = np.column_stack([X, X[:, 2]])
+    model = TorchLogisticRegression(
+        solver="newton-cholesky", tol=1e-8, warm_start=True, fit_intercept=False
+    ).fit(X, y)
+    model.coef_ += np.array([[0, 0, 1e11, -1e11]])
+    model.fit(X, y)
+    proba = 1 / (1 + np.exp(-(X @ model.coef_[0])))
+    gradient = X.T @ (proba - y) / 300 + model.coef_[0] / 300
+    assert abs(gradient).max() == pytest.approx(model.optimality_, abs=1e-10)
 
 
 class ExactOfObjective(ExactDiagonal):

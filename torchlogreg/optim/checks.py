@@ -58,8 +58,10 @@ def _known_norms(state: State[M], done: list[int], goal: float) -> list[float] |
     """
     standings = [state.standings[place] for place in done]
     is_few = all(s.is_solved and s.n_iter <= FEW_UPDATES for s in standings)
-    rounding = state.objective.rounding(state.point.coef) if is_few and state.is_near else math.inf
-    if rounding > NEGLIGIBLE * goal:
+    if not is_few:
+        return None
+    rounding = state.rounding + state.objective.rounding(state.point.coef)
+    if not rounding <= NEGLIGIBLE * goal:
         return None
     norms = state.objective.agreed(state.objective.optimality(state.point)[done]).tolist()
     return norms if max(norms) <= goal else None

@@ -65,7 +65,7 @@ def begin(
         tuple(standing.afresh() for standing in standings),
         stage_start=point if len(stages) > 1 else None,
         length=compute(lambda value: 0 * value, point.value) if before is None else before.length,
-        is_near=before is not None or is_cold or not objective.is_far(point),
+        rounding=0.0 if before is not None or is_cold else objective.predictor_rounding(start),
     )
     state, _ = _judged(state, algorithm, n_made=0)
     overflows = not all(math.isfinite(standing.value) for standing in state.standings)

@@ -105,8 +105,9 @@ def secant_search(
     Returns
     -------
     trial : Trial
-        The second trial: the first one again where that satisfies the Wolfe conditions,
-        otherwise the root of the secant of the slope, between a tenth and ten times the first.
+        The second trial: the first one again where that satisfies the strong Wolfe conditions, or
+        on a line with kinks decreases enough; otherwise the root of the secant of the slope,
+        between a tenth and ten times the first.
     is_accepted : Tensor of shape (B,)
         Whether the objective has sufficiently decreased there.
     """
@@ -118,7 +119,9 @@ def secant_search(
         return verdict
 
     first = line.at(first_step)
-    is_good = decreases(first) & is_flat(first.slope, line.slope, c2, has_kinks=line.has_kinks)
+    is_good = decreases(first)
+    if not line.has_kinks:  # beyond the first trial there may be kinks that undo the step
+        is_good &= is_flat(first.slope, line.slope, c2)
     root = first_step * line.slope / (line.slope - first.slope)
     far = torch.where(first.slope < 0, 10.0, 0.1) * first_step
     root = torch.where((root > 0) & root.isfinite(), root, far)
@@ -127,12 +130,9 @@ def secant_search(
     return second, decreases(second)
 
 
-def is_flat(slope: Any, slope_0: Any, c2: float, *, has_kinks: bool) -> Any:
-    """Whether little of a slope is left, as numbers or tensors: the condition of curvature.
-
-    With kinks it may rise as steeply as it likes.
-    """
-    return slope >= c2 * slope_0 if has_kinks else abs(slope) <= -c2 * slope_0
+def is_flat(slope: Any, slope_0: Any, c2: float) -> Any:
+    """Whether little of a slope is left, as numbers or tensors: the strong condition."""
+    return abs(slope) <= -c2 * slope_0
 
 
 @dataclass
@@ -172,7 +172,12 @@ class _Search:
             return
         bound = self.value_0 + self.c1 * self.step * self.slope_0 + self.rounding
         decreases = value <= bound
-        if decreases and is_flat(slope, self.slope_0, self.c2, has_kinks=self.has_kinks):
+        is_enough = (
+            slope >= self.c2 * self.slope_0
+            if self.has_kinks
+            else is_flat(slope, self.slope_0, self.c2)
+        )
+        if decreases and is_enough:
             self.is_accepted = True
             return
         is_short = decreases and slope < 0

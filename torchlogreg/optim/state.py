@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -56,9 +57,9 @@ class State(Batched, Generic[M]):
     first_trial: Tensor | None = None
     """First trial of the next line search, where nobody waits for its result."""
 
-    is_near: bool = False
-    """Whether linear predictors were never large: the stage began without coefficients, close to
-    zero, or where another stage had ended."""
+    rounding: float = math.inf
+    """What the linear predictors that the stage began with may have added to the gradient by their
+    rounding. 0 without coefficients, or where another stage had ended: they were never large."""
 
     queue: list[Look] = field(default_factory=list)
     """What nobody has looked at; empty when problems leave."""

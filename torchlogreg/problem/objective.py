@@ -56,9 +56,6 @@ from torchlogreg.problem.row_block import RowBlock
 from torchlogreg.problem.rows import kept
 from torchlogreg.problem.sums import RowSums
 
-FAR = 100.0
-"""Linear predictors that no model needs to be sure of a row."""
-
 LEAST_CURVATURE = 1e-8
 """Least curvature of a row's loss that models of the objective have."""
 
@@ -94,10 +91,17 @@ class Objective(RowSums):
             return math.inf
         return 0.0 if centre is None else centre.rounding(coef)
 
-    def is_far(self, point: Point) -> bool:
-        """Whether a linear predictor is so large that updates leave more rounding than others."""
-        largest = [torch.linalg.vector_norm(eta, math.inf).item() for eta in point.eta]
-        return self.rows.group.any(not all(one <= FAR for one in largest))
+    def predictor_rounding(self, coef: Tensor) -> float:
+        """Return what rounding the terms of a linear predictor may add to a gradient, about.
+
+        It stays there as long as the linear predictor is updated. Infinity where it is not known:
+        in single precision, and where it would take another read.
+        """
+        if self.dtype != double(coef.device) or self.rows.is_stored:
+            return math.inf
+        scale = self.rows.scale
+        terms = (coef.abs() * scale.unsqueeze(1)).sum(-1)
+        return float(torch.finfo(self.dtype).eps * terms.max() * scale.max())
 
     def at(self, coef: Tensor) -> Point:
         """Evaluate value and gradient at ``coef``: each block of X is read once, and used twice."""

@@ -100,6 +100,12 @@ class Rows:
         """The same rows, whose results are in float32: kept, for all who begin with them."""
         return self.to(torch.float32)
 
+    @cached_property
+    def scale(self) -> Tensor:
+        """Root of the mean square of every column, shape (1 or B, D)."""
+        (squares,) = self.sum(lambda block: (block.squares(block.weight),))
+        return squares.sqrt()
+
     def sum(
         self, part: Callable[..., tuple[Tensor, ...]], *per_block: Sequence[Any]
     ) -> tuple[Tensor, ...]:
