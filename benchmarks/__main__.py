@@ -49,7 +49,7 @@ def main():
     output.parent.mkdir(parents=True, exist_ok=True)
     records = PARTS[options.what](options, output)
     results = {"environment": environment(), "C": options.C, "records": records}
-    output.write_text(json.dumps(results, indent=2) + "\n")
+    output.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\nwritten to {output}")
 
 

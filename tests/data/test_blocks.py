@@ -201,7 +201,7 @@ def test_grids_read_blocks():
     X, y = load_breast_cancer(return_X_y=True)
     X = (X - X.mean(0)) / X.std(0)
     weight = RNG.uniform(0, 2, len(y))
-    grid = {"Cs": 4, "cv": 3, "tol": 1e-10, "scoring": "roc_auc"}
+    grid = {"Cs": [1e-3, 1e-2, 0.1, 1], "cv": 3, "tol": 1e-11, "scoring": "roc_auc"}
     model = TorchLogisticRegressionCV(**grid)
     model.fit(blocks.from_arrays(X, y, weight, budget=1))
     one = TorchLogisticRegressionCV(**grid).fit(X, y, weight)
