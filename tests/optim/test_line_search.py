@@ -96,7 +96,10 @@ def test_weak_wolfe_conditions_hold_where_there_are_kinks(name, first):
 @pytest.mark.parametrize("is_attended", [True, False])
 def test_a_full_step_to_a_kink_is_taken(is_attended):
     """Its weights are zero to the bit; to the right, the slope is steep."""
-    wall = lambda t: (t - 3) ** 2 + torch.where(t >= 1, 50 * (t - 1), 0)  # noqa: E731
+
+    def wall(t):
+        return (t - 3) ** 2 + torch.where(t >= 1, 50 * (t - 1), 0)
+
     curve = Curve(wall, is_attended=is_attended, has_kinks=True)
     trial = wolfe_search(curve, 1.0, c2=0.5) if is_attended else secant_search(curve, FIRST)[0]
     assert trial.step == 1

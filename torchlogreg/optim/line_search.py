@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,18 +120,13 @@ def secant_search(
     first = line.at(first_step)
     is_good = decreases(first)
     if not line.has_kinks:  # beyond the first trial there may be kinks that undo the step
-        is_good &= is_flat(first.slope, line.slope, c2)
+        is_good &= first.slope.abs() <= -c2 * line.slope
     root = first_step * line.slope / (line.slope - first.slope)
     far = torch.where(first.slope < 0, 10.0, 0.1) * first_step
     root = torch.where((root > 0) & root.isfinite(), root, far)
     root = torch.minimum(torch.maximum(root, 0.1 * first_step), 10 * first_step)
     second = line.at(torch.where(is_good, first_step, root))
     return second, decreases(second)
-
-
-def is_flat(slope: Any, slope_0: Any, c2: float) -> Any:
-    """Whether little of a slope is left, as numbers or tensors: the strong condition."""
-    return abs(slope) <= -c2 * slope_0
 
 
 @dataclass
@@ -172,12 +166,9 @@ class _Search:
             return
         bound = self.value_0 + self.c1 * self.step * self.slope_0 + self.rounding
         decreases = value <= bound
-        is_enough = (
-            slope >= self.c2 * self.slope_0
-            if self.has_kinks
-            else is_flat(slope, self.slope_0, self.c2)
-        )
-        if decreases and is_enough:
+        least = self.c2 * self.slope_0
+        most = math.inf if self.has_kinks else -least
+        if decreases and least <= slope <= most:
             self.is_accepted = True
             return
         is_short = decreases and slope < 0

@@ -130,8 +130,7 @@ class ProximalNewton(Algorithm[ProximalNewtonMemory]):
     name: ClassVar[str] = "prox-newton"
 
     c2: ClassVar[float] = 0.5
-    """More than for Newton's method. Zeros of the model are none beyond it: with a weak penalty and
-    0.3, steps went to and fro."""
+    """Beyond the model's minimum its zeros are none: with less, steps went to and fro."""
 
     few: int = 300
     growth: float = 1.2
