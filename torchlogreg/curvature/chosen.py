@@ -59,11 +59,14 @@ def chosen_hessian(
         own = curvature.new_zeros(len(index), len(index))
         joint = None if joint_root is None else torch.zeros_like(own)
         for rows, some in block.some_columns(used, len(index)):
+            scaled = some[place]
             for r, (start, stop) in enumerate(pairwise(bounds)):
-                half = some[place[start:stop]] * own_root[r, rows]
-                add_lower_(own[start:stop, start:stop], half)
-            if joint is not None and joint_root is not None:
-                add_lower_(joint, some[place] * joint_root[:, rows][output])
+                of_output = scaled[start:stop]
+                add_lower_(own[start:stop, start:stop], of_output * own_root[r, rows])
+                if joint_root is not None:
+                    of_output *= joint_root[r, rows]
+            if joint is not None:
+                add_lower_(joint, scaled)
         return (own,) if joint is None else (own, joint)
 
     own, *joint = objective.rows.sum(part, point.residual)
