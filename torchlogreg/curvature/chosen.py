@@ -123,9 +123,8 @@ def bend_gauge_(matrix: Tensor, column: Tensor, n_outputs: int) -> None:
     The loss has none there, so that models would go on without end. How far a column is shifted
     for all outputs alike is found afterwards, exactly.
     """
-    place = column.unique(return_inverse=True)[1]
-    n_columns = int(place.max()) + 1
-    total = matrix.new_zeros(n_columns).index_add_(0, place, matrix.diagonal())
-    mean = GAUGE * total / torch.bincount(place, minlength=n_columns) / n_outputs
-    is_same = place.unsqueeze(0) == place.unsqueeze(1)
-    matrix += torch.where(is_same, mean[place], 0)
+    count = torch.bincount(column)  # 0 for columns that have no coefficient, nor are looked up
+    total = matrix.new_zeros(len(count)).index_add_(0, column, matrix.diagonal())
+    mean = GAUGE * total / count / n_outputs
+    is_same = column.unsqueeze(0) == column.unsqueeze(1)
+    matrix += torch.where(is_same, mean[column], 0)
