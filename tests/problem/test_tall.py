@@ -6,10 +6,10 @@ import torch
 from torchlogreg.problem import tall
 from torchlogreg.problem.dense import DenseBlock
 from torchlogreg.problem.products import logits, multiply_transposed
-from torchlogreg.problem.tall import is_tall, products_with_rows, sum_of_rows
+from torchlogreg.problem.tall import products_with_rows, suits_blocks, sum_of_rows
 
-N_ROWS = 2 * tall.BLOCK + 3
-"""Two blocks, and a row that is in neither."""
+N_ROWS = 3 * tall.BLOCK + 2
+"""Three blocks, and two rows that are in none."""
 
 
 @pytest.fixture
@@ -21,31 +21,53 @@ def any_size(monkeypatch):
     monkeypatch.setattr(tall, "_ENTRIES_BEYOND_CACHES", 0)
 
 
-@pytest.mark.parametrize("n_rows", [N_ROWS - 1, N_ROWS])
-@pytest.mark.parametrize("d", [1, 20, 70])
-@pytest.mark.parametrize("R", [1, 2, 5, 33])
-def test_blocks_give_the_same_products(n_rows, d, R, any_size):
+@pytest.fixture
+def n_batches(monkeypatch, any_size):
+    """How many batches have been made, in a list."""
+    count, bmm = [0], torch.bmm
+
+    def counted(*args):
+        count[0] += 1
+        return bmm(*args)
+
+    monkeypatch.setattr(torch, "bmm", counted)
+    return count
+
+
+@pytest.mark.parametrize("n_rows", [N_ROWS - 3, N_ROWS])
+@pytest.mark.parametrize(
+    ("R", "d", "in_batches"),
+    [
+        *((0, 70, 1), (1, 1, 2), (1, 20, 2), (1, 70, 2), (2, 20, 1), (2, 70, 2), (5, 70, 2)),
+        *((9, 70, 1), (33, 70, 0), (33, 300, 1)),
+    ],
+)
+def test_batches_give_the_same_products(n_rows, R, d, in_batches, n_batches):
     matrix = torch.randn(n_rows, d, dtype=torch.float64)
-    coef = torch.randn(R, d, dtype=torch.float64)
-    weights = torch.randn(R, n_rows, dtype=torch.float64)
+    coef = torch.randn(R, d + 1, dtype=torch.float64)[:, :d]
+    weights = torch.randn(n_rows, R, dtype=torch.float64).T
     predictor, total = products_with_rows(coef, matrix), sum_of_rows(weights, matrix)
+    assert n_batches[0] == in_batches
     torch.testing.assert_close(predictor, coef @ matrix.T, rtol=1e-12, atol=1e-11)
     torch.testing.assert_close(total, weights @ matrix, rtol=1e-12, atol=1e-11)
     assert predictor.is_contiguous()
     assert total.is_contiguous()
 
 
-def test_tall_matrices_are_large_in_double_precision_and_row_by_row(any_size):
+def test_blocks_are_for_many_rows_in_double_precision_row_by_row(any_size):
     matrix = torch.randn(N_ROWS, 4, dtype=torch.float64)
-    assert is_tall(matrix)
-    assert not is_tall(matrix.float())
-    assert not is_tall(matrix[: 2 * tall.BLOCK - 1])
-    assert not is_tall(matrix[:, :2])
-    assert not is_tall(matrix.to("meta"))
+    assert suits_blocks(matrix)
+    assert not suits_blocks(matrix.float())
+    assert not suits_blocks(matrix[: 2 * tall.BLOCK - 1])
+    assert not suits_blocks(matrix[:, :2])
+    assert not suits_blocks(matrix.to("meta"))
 
 
-def test_small_matrices_are_not_tall():
-    assert not is_tall(torch.zeros(N_ROWS, 4, dtype=torch.float64))
+def test_blocks_are_for_large_matrices():
+    if not torch.backends.mkl.is_available():
+        pytest.skip("this build of torch has no MKL")
+    assert suits_blocks(torch.zeros(200_000, 10, dtype=torch.float64))
+    assert not suits_blocks(torch.zeros(199_999, 10, dtype=torch.float64))
 
 
 @pytest.fixture

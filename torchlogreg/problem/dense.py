@@ -18,7 +18,7 @@ from torchlogreg.problem.products import (
     suits_onednn,
 )
 from torchlogreg.problem.row_block import RowBlock
-from torchlogreg.problem.tall import is_tall
+from torchlogreg.problem.tall import suits_blocks
 
 NARROWED_ENTRIES = 2**23
 """Most entries of X that are copied in a narrower dtype: 33 MB in single precision."""
@@ -76,7 +76,7 @@ class DenseBlock(RowBlock):
     @cached_property
     def is_plain(self) -> bool:
         """Whether that is so, and there is no faster kernel for it than torch's."""
-        return self.is_complete and not (suits_onednn(self.X) or is_tall(self.X))
+        return self.is_complete and not (suits_onednn(self.X) or suits_blocks(self.X))
 
     def design(self, rows: slice | Tensor | None, buffer: Tensor | None = None) -> Tensor:
         """Dense columns (D, m) of some rows, or of all, with one of ones for an intercept."""

@@ -1,7 +1,8 @@
 """Products with a tall matrix in double precision on a CPU: a batch, of blocks of its rows.
 
 A product with a few vectors is as fast as the matrix is read. MKL reads it with one thread if there
-is one vector, and does not share out a sum over many rows: the products of a batch it does.
+is one vector, and gives a sum over many rows to one thread, too. It gives the products of a batch
+to all threads.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 512
-"""Rows of a block: enough of them for a product, few enough for its results to stay in a cache."""
+"""Fewest rows of a block: with many more, its results would not stay in a cache."""
 
-MOST_VECTORS = 32
+_MOST_VECTORS = 32
 """Most vectors that a batch is for: with more of them the reading counts less."""
 
 _ENTRIES = 2e6
@@ -24,8 +25,11 @@ _ENTRIES_BEYOND_CACHES = 4e6
 _WIDE = 64
 """Fewest columns for which the blocks are best the left factors, if there are few vectors."""
 
+_COLUMNS_PER_VECTOR = 8
+"""Columns for each vector: the results are written twice, and are to be small next to the matrix."""
 
-def is_tall(matrix: Tensor) -> bool:
+
+def suits_blocks(matrix: Tensor) -> bool:
     """Whether products with a matrix may be taken block by block."""
     return bool(
         matrix.dtype == torch.float64
@@ -40,19 +44,20 @@ def is_tall(matrix: Tensor) -> bool:
 
 def sum_of_rows(weights: Tensor, matrix: Tensor) -> Tensor:
     """Add up the rows of a tall matrix (n, d) with weights (R, n): (R, d)."""
-    if len(weights) > MOST_VECTORS:
+    if len(weights) > _MOST_VECTORS:
         return weights @ matrix
     blocks, rest = _blocks(matrix)
     done, left = weights.tensor_split([len(matrix) - len(rest)], dim=1)
     total = torch.bmm(done.unflatten(1, blocks.shape[:2]).transpose(0, 1), blocks).sum(0)
-    return total.addmm_(left, rest)
+    total += left @ rest
+    return total
 
 
 def products_with_rows(coef: Tensor, matrix: Tensor) -> Tensor:
     """Multiply coefficients (R, d) by every row of a tall matrix (n, d): (R, n)."""
     R, d = coef.shape
     is_slow = d >= _WIDE and matrix.numel() >= _ENTRIES_BEYOND_CACHES
-    if R > MOST_VECTORS or (R > 1 and not is_slow):
+    if R != 1 and not (is_slow and 0 < _COLUMNS_PER_VECTOR * R <= d):
         return coef @ matrix.T
     blocks, rest = _blocks(matrix)
     n_blocks, n_rows, _ = blocks.shape
