@@ -26,7 +26,7 @@ _WIDE = 64
 """Fewest columns for which the blocks are best the left factors, if there are few vectors."""
 
 _COLUMNS_PER_VECTOR = 8
-"""Columns for each vector: the results are written twice, and are to be small next to the matrix."""
+"""Columns for each vector: the results, written twice, are to be small next to the matrix."""
 
 
 def suits_blocks(matrix: Tensor) -> bool:
