@@ -62,11 +62,14 @@ def products_with_rows(coef: Tensor, matrix: Tensor) -> Tensor:
     blocks, rest = _blocks(matrix)
     n_blocks, n_rows, _ = blocks.shape
     if R <= 3 and d >= _WIDE:
-        done = torch.bmm(blocks, coef.T.expand(n_blocks, d, R)).view(-1, R).T
+        done = torch.bmm(blocks, coef.T.expand(n_blocks, d, R)).mT
     else:
-        done = torch.bmm(coef.expand(n_blocks, R, d), blocks.mT).transpose(0, 1)
-        done = done.reshape(R, n_blocks * n_rows)
-    return torch.cat([done, coef @ rest.T], dim=1)
+        done = torch.bmm(coef.expand(n_blocks, R, d), blocks.mT)
+    product = coef.new_empty(R, len(matrix))
+    whole, left = product.tensor_split([n_blocks * n_rows], dim=1)
+    whole.unflatten(1, (n_blocks, n_rows)).copy_(done.transpose(0, 1))
+    left.copy_(coef @ rest.T)
+    return product
 
 
 def _blocks(matrix: Tensor) -> tuple[Tensor, Tensor]:
